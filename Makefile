@@ -1,0 +1,47 @@
+# `make` alone prints this file's help, made from the lines that have two number signs.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format lock configuration bench clean
+SHELL := /bin/sh
+ARGS ?=
+HISTORY ?=
+PLAYLAKE := .venv/bin/playlake
+UV := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+help: ## Show this help
+	@echo "playlake: a listening lakehouse that runs whole on a laptop"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo; echo "  make demo HISTORY=path/to/export     your own Spotify account export: folder, files or zip"
+	@echo "  make demo ARGS=--no-serve            end by itself instead of serving until Ctrl-C"
+
+install: ## Make .venv and install what is locked
+	@scripts/bootstrap.sh run
+
+demo: install ## The whole path: servers, listening in, lake, dbt, API and dashboard
+	@$(PLAYLAKE) demo $(if $(HISTORY),--history "$(HISTORY)") $(ARGS)
+
+test: ## Lint, types, import rules, dbt parse and all tests
+	@scripts/bootstrap.sh dev
+	@scripts/test.sh $(ARGS)
+
+lint: ## Lint, types, import rules and dbt parse only
+	@scripts/bootstrap.sh dev
+	@scripts/lint.sh
+
+format: ## Format the Python code
+	@scripts/bootstrap.sh dev
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+bench: ## Measure make demo and make test in a fresh clone (docs/benchmarks.md)
+	@bench/fresh_clone.sh
+
+lock: install ## Resolve the requirements anew
+	@$(UV) pyproject.toml -o requirements.lock
+	@$(UV) requirements-bootstrap.in -c requirements.lock -o requirements-bootstrap.lock
+	@$(UV) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+configuration: install ## Write .env.example and docs/configuration.md from the settings
+	@.venv/bin/python scripts/configuration.py
+
+clean: ## Stop the embedded stack and remove its data and the environment
+	@[ ! -x $(PLAYLAKE) ] || $(PLAYLAKE) down
+	@rm -rf .playlake .venv dbt/target dbt/logs

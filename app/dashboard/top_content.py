@@ -1,0 +1,57 @@
+"""Top Content: the ten most played tracks, artists and albums."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from app.dashboard.data import rows
+
+MOST = 10
+
+
+_COLUMNS = {
+    "track": st.column_config.TextColumn("Track"),
+    "artist": st.column_config.TextColumn("Artist"),
+    "album": st.column_config.TextColumn("Album"),
+    "plays": st.column_config.NumberColumn("Plays", format="localized"),
+    "listeners": st.column_config.NumberColumn("Listeners", format="localized"),
+    "tracks": st.column_config.NumberColumn("Tracks", format="localized"),
+    "hours": st.column_config.NumberColumn("Hours", format="%.1f"),
+    "track_id": st.column_config.TextColumn("Track id", help="For GET /recommendations/{track_id}"),
+}
+
+
+def _bars(found: pd.DataFrame, label: str, detail: str | None) -> alt.Chart:
+    names = found[label] if detail is None else found[label] + " · " + found[detail]
+    # Two titles can be the same: the place keeps their bars apart.
+    shown = found.assign(place=range(1, len(found) + 1), name=names)
+    shown["bar"] = shown["place"].astype(str) + ". " + shown["name"]
+    return (
+        alt.Chart(shown)
+        .mark_bar(cornerRadiusEnd=3)
+        .encode(
+            x=alt.X("plays:Q", title="Plays"),
+            y=alt.Y("bar:N", sort=alt.SortField("place"), title=None, axis=alt.Axis(labelLimit=220)),
+            tooltip=[alt.Tooltip("name:N", title=label.title()), alt.Tooltip("plays:Q", title="Plays", format=",")],
+        )
+        .properties(height=34 * max(len(found), 3), padding={"left": 5, "top": 5, "bottom": 5, "right": 25})
+    )
+
+
+def show() -> None:
+    """Draw the page."""
+    st.title("Top Content")
+    for tab, (query, label, detail) in zip(
+        st.tabs(["Tracks", "Artists", "Albums"]),
+        [("top_tracks", "track", "artist"), ("top_artists", "artist", None), ("top_albums", "album", "artist")],
+        strict=True,
+    ):
+        with tab:
+            found = rows(query, most=MOST)
+            if found.empty:
+                st.info(f"No {label} is known yet. An account-data export, for one, does not name albums.")
+                continue
+            st.altair_chart(_bars(found, label, detail), width="stretch")
+            st.dataframe(found, hide_index=True, width="stretch", column_config=_COLUMNS)

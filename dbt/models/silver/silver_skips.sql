@@ -1,0 +1,7 @@
+with events as (
+    {{ first_landed(source('bronze', 'skips')) }}
+)
+
+select {{ silver_event_columns() }}
+from events
+where {{ invalid_reason() }} is null

@@ -1,0 +1,101 @@
+"""Topics: making them, and telling one incarnation of a topic from the next by its id (KIP-516)."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import kafka.errors
+from kafka import KafkaAdminClient
+
+from playlake.broker import config
+from playlake.errors import PlaylakeError
+from playlake.settings import Settings
+
+_NO_SUCH_TOPIC = kafka.errors.UnknownTopicOrPartitionError.errno
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic as the broker knows it now. A topic that was deleted and made anew has another ``topic_id``."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+def answers(settings: Settings, timeout_s: float) -> bool:
+    """Whether anything listens at one of the bootstrap addresses."""
+    for server in config.bootstrap(settings).split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+class Admin:
+    """Looks after topics.
+
+    :raises UnavailableError: when the broker does not answer within ``kafka_timeout_s``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # A plain connection first: refused at once is told at once, where the client would retry for long.
+        if not answers(settings, settings.kafka_timeout_s):
+            raise config.down(settings, "no connection")
+        milliseconds = int(settings.kafka_timeout_s * 1000)
+        try:
+            self._client: Any = KafkaAdminClient(
+                **config.kafka_python(settings), bootstrap_timeout_ms=milliseconds, request_timeout_ms=milliseconds
+            )
+        except kafka.errors.KafkaError as error:
+            raise config.down(settings, type(error).__name__) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._client.close()
+
+    def topics(self, names: tuple[str, ...]) -> dict[str, TopicInfo]:
+        """Those of ``names`` that exist."""
+        try:
+            found = self._client.describe_topics(list(names))
+        except kafka.errors.KafkaError as error:
+            raise config.down(self._settings, type(error).__name__) from error
+        return {
+            t["name"]: TopicInfo(t["name"], str(t["topic_id"]), len(t["partitions"]))
+            for t in found
+            if t["error_code"] == 0
+        }
+
+    def ensure(self, names: tuple[str, ...], timeout_s: float = 30.0) -> dict[str, TopicInfo]:
+        """Make those of ``names`` that do not exist, and wait until all can be used."""
+        missing = [n for n in names if n not in self.topics(names)]
+        if missing:
+            options = {
+                "num_partitions": self._settings.kafka_partitions,
+                "replication_factor": self._settings.kafka_replication,
+            }
+            try:
+                self._client.create_topics(dict.fromkeys(missing, options))
+            except kafka.errors.TopicAlreadyExistsError:
+                pass  # another writer was first
+            except kafka.errors.KafkaError as error:
+                raise PlaylakeError(
+                    f"The topics {', '.join(missing)} could not be made ({type(error).__name__}). "
+                    "Make them by hand, or give the Kafka user the right to create topics."
+                ) from error
+        deadline = time.monotonic() + timeout_s
+        while len(found := self.topics(names)) < len(names):
+            if time.monotonic() > deadline:
+                raise config.down(self._settings, "its new topics do not appear")
+            time.sleep(0.05)
+        return found

@@ -1,0 +1,71 @@
+"""Settings in the words of the two Kafka clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playlake.errors import UnavailableError
+from playlake.settings import Settings
+
+_BACKOFF_MS = 1000
+"""Most that a client waits before it knocks at a broker again. The clients' own limits (30 s and 10 s) make of a server
+that was away for a moment, but failed often in it, one that is away for minutes."""
+
+
+def bootstrap(settings: Settings) -> str:
+    """The bootstrap servers.
+
+    :raises UnavailableError: when the embedded stack has not been started.
+    """
+    if not settings.kafka_bootstrap:
+        raise UnavailableError("The embedded stack is not running. Start it with `playlake up`, then run this again.")
+    return settings.kafka_bootstrap
+
+
+def kafka_python(settings: Settings) -> dict[str, Any]:
+    """Connection arguments for kafka-python."""
+    config: dict[str, Any] = {
+        "bootstrap_servers": bootstrap(settings).split(","),
+        "security_protocol": settings.kafka_security_protocol,
+        "client_id": "playlake",
+        "reconnect_backoff_max_ms": _BACKOFF_MS,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        config |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": _password(settings),
+        }
+    return config
+
+
+def librdkafka(settings: Settings) -> dict[str, Any]:
+    """Connection settings for confluent-kafka."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": bootstrap(settings),
+        "security.protocol": settings.kafka_security_protocol,
+        "client.id": "playlake",
+        "reconnect.backoff.max.ms": _BACKOFF_MS,
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        config |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username,
+            "sasl.password": _password(settings),
+        }
+    return config
+
+
+def _password(settings: Settings) -> str | None:
+    secret = settings.kafka_sasl_password
+    return secret.get_secret_value() if secret else None
+
+
+def down(settings: Settings, reason: object) -> UnavailableError:
+    """The error that says the broker does not answer."""
+    what_to_do = (
+        "See `playlake status`, start it with `playlake up`, and run this again."
+        if settings.profile == "embedded"
+        else "See that it runs and that the PLAYLAKE_KAFKA_… settings are right, and run this again."
+    )
+    return UnavailableError(f"The broker at {bootstrap(settings)} does not answer ({reason}). {what_to_do}")

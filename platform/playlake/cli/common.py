@@ -1,0 +1,121 @@
+"""What all commands share: options, settings, progress, tables."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from playlake import log
+from playlake.settings import Settings, load_settings
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False)
+_SIGN_OF_LIFE_S = 5.0
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+User = Annotated[str, typer.Option("--user", help="Whose history it is; exports do not say.")]
+Plays = Annotated[int, typer.Option(help="How many plays.")]
+Listeners = Annotated[int, typer.Option(help="By how many listeners.")]
+Days = Annotated[int, typer.Option(help="Over how many days before --end.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same events.")]
+
+
+def seconds(text: str) -> float:
+    """A length of time as typed (``30s``, ``5m``, ``1h``; seconds without a unit)."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no length of time. Write 30s, 5m or 1h.")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+
+
+def length(help: str) -> Any:
+    """The option ``--for``: wrong use of it is told before anything is looked at."""
+    return typer.Option("--for", help=help, parser=seconds, metavar="TIME")
+
+
+def load() -> Settings:
+    """Settings of this run, with the addresses of the embedded servers if they run."""
+    settings = load_settings()
+    settings.check_embedded()
+    log.configure(settings.log_level if settings.log_level != "info" else "warning")
+    from playlake.stack import attach
+
+    return attach(settings)
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """Show what is going on: a moving line on a terminal, a line for each new stage elsewhere."""
+    if err.is_terminal:
+        with err.status("starting") as status:
+            yield lambda text: status.update(one_line(text))
+        return
+    last, last_at = "", 0.0
+
+    def say(text: str) -> None:
+        nonlocal last, last_at
+        words = re.sub(r"[\d,.]+", "", text)
+        # Counts that only go up are not worth a line each, but a sign of life now and then is.
+        if words != last or time.monotonic() - last_at > _SIGN_OF_LIFE_S:
+            last, last_at = words, time.monotonic()
+            err.print(one_line(text), markup=False)
+
+    yield say
+
+
+def one_line(text: str) -> str:
+    """Text of any origin as one line of at most 160 characters without terminal codes."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())[:160]
+
+
+def show(json: bool, data: dict[str, Any], text: Table | str) -> None:
+    """The result: one object, or what a person reads."""
+    if json:
+        sys.stdout.write(jsonlib.dumps(data, ensure_ascii=False) + "\n")
+    else:
+        out.print(text)
+
+
+def table(*columns: str, rows: Iterable[Iterable[object]], title: str | None = None) -> Table:
+    """A table; columns of numbers are set right, integers with thousands marks, None as nothing."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*("" if c is None else f"{c:,}" if isinstance(c, int) else str(c) for c in row))
+    return made
+
+
+_NUMBERS = {
+    "rows",
+    "seconds",
+    "in log",
+    "bronze",
+    "dead",
+    "lost",
+    "doubled",
+    "pending",
+    "read",
+    "produced",
+    "same",
+    "refused",
+}
+
+
+def simulation(plays: int, listeners: int, days: int, seed: int, end: datetime | None) -> Any:
+    """What the simulator is asked for, from the options of a command."""
+    from playlake.sources.simulator import Simulation
+    from playlake.sources.simulator.listening import DEFAULT_END
+
+    return Simulation(plays, listeners, days, seed, end.replace(tzinfo=UTC) if end else DEFAULT_END)

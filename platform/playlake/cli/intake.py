@@ -1,0 +1,120 @@
+"""Commands that bring listening in: simulate, import, land."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from playlake.cli.common import (
+    Days,
+    Json,
+    Listeners,
+    Plays,
+    Seed,
+    User,
+    err,
+    length,
+    load,
+    out,
+    progress,
+    show,
+    simulation,
+    table,
+)
+from playlake.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def simulate(
+    plays: Plays = 20_000,
+    listeners: Listeners = 200,
+    days: Days = 90,
+    seed: Seed = 7,
+    end: Annotated[
+        datetime | None, typer.Option(help="UTC day on which the simulated days end.", formats=["%Y-%m-%d"])
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Events a second, time-stamped now, until Ctrl-C.", min=0.001)
+    ] = None,
+    for_: Annotated[float | None, length("With --rate: how long (30s, 5m, 1h).")] = None,
+    json: Json = False,
+) -> None:
+    """Send simulated listening to Kafka."""
+    from playlake import pipeline
+    from playlake.sources.simulator import Simulator
+
+    settings = load()
+    if for_ and not rate:
+        raise UsageError("--for goes with --rate. Without a rate, --plays says how much is sent.")
+    signals: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        # Not an exception: it could fall between the sending of an event and its counting. The second time it may.
+        signals.append(number)
+        if len(signals) > 1:
+            raise KeyboardInterrupt
+
+    if rate:
+        # A feed ends well by either signal, also where Ctrl-C was switched off for us, as shells do in the background.
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, stop)
+    simulator = Simulator(simulation(plays, listeners, days, seed, end))
+    with progress() as say:
+        sent = pipeline.produce_simulation(
+            settings, simulator, rate=rate, for_s=for_, stopped=lambda: bool(signals), say=say
+        )
+    show(json, {"produced": sum(sent.values()), "by_topic": sent}, table("topic", "rows", rows=sent.items()))
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="Folder, files or zip of a Spotify account export.")],
+    user: User = "me",
+    json: Json = False,
+) -> None:
+    """Import a listening history. Importing it again adds nothing."""
+    from playlake import pipeline
+    from playlake.demo import damage
+
+    settings = load()
+    with progress() as say:
+        receipt = pipeline.produce_history(settings, paths, user, say=say)
+    rows = [(Path(f.file).name, f.read, f.produced, f.same, f.refused, f.damaged or "") for f in receipt.files]
+    rows.append(("all", receipt.read, receipt.produced, receipt.same, receipt.refused, ""))
+    show(json, receipt.as_dict(), table("file", "read", "produced", "same", "refused", "damage", rows=rows))
+    if not json:
+        out.print(
+            f"Receipt: {receipt.receipt_file}" + (f"\nRefused rows: {receipt.refused_file}" if receipt.refused else "")
+        )
+    for file, why in receipt.ignored.items():
+        err.print(f"playlake: not read: {file} ({why})", markup=False)
+    if text := damage(receipt):
+        err.print(f"playlake: {text}", markup=False)
+        raise typer.Exit(1)
+
+
+@app.command()
+def land(
+    for_: Annotated[float | None, length("Land for this long (30s, 5m, 1h), then end.")] = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when everything has landed.")] = False,
+    json: Json = False,
+) -> None:
+    """Land events from Kafka in the lake, exactly once; until Ctrl-C unless told otherwise."""
+    from playlake.lake.writer import Writer
+
+    settings = load()
+    with progress() as say:
+        writer = Writer(settings, on_progress=lambda landed: say(f"{landed.total:,} rows landed"))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: writer.stop())
+        say("joining")
+        landed = writer.run(for_s=for_, until_idle=until_idle)
+    rows = [*landed.rows.items(), ("dead letters", landed.dead_letters)]
+    show(json, asdict(landed), table("topic", "rows", rows=rows))

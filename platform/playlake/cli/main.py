@@ -1,0 +1,112 @@
+"""The command ``playlake``: its commands in one, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import errno
+import json as jsonlib
+import os
+import shutil
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from playlake import __version__
+from playlake.cli import demo, intake, lake, serving, stack
+from playlake.cli.common import err, one_line, out
+from playlake.errors import PlaylakeError, UsageError, was_interrupted
+
+app = typer.Typer(
+    help="A listening lakehouse: Kafka to Delta on S3 exactly once, dbt, recommendations, API and dashboard.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for part in (stack.app, intake.app, serving.app, demo.app):
+    app.add_typer(part)
+app.add_typer(lake.lake_app, name="lake")
+
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C, as shells do: 128 + SIGINT."""
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        out.print(f"playlake {__version__}")
+        raise typer.Exit()
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    if "--json" in sys.argv:
+        sys.stdout.write(jsonlib.dumps({"error": text}) + "\n")
+    err.print(f"playlake: {text}", markup=False, style="red" if err.is_terminal else None)
+    sys.exit(code)
+
+
+def main() -> None:
+    """The command ``playlake``."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        _misused(error)
+    except PlaylakeError as error:
+        _fail(str(error) + _full_disk(error), error.exit_code)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(
+                f"The disk is full ({error.filename or 'writing failed'}). Free some space and run this again;"
+                " what was acknowledged is safe.",
+                1,
+            )
+        _unexpected(error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for a person
+        if not was_interrupted(error):
+            _unexpected(error)
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        _fail("Interrupted. What was acknowledged is safe; run it again to go on.", code)
+    sys.exit(code)
+
+
+def _misused(error: typer.TyperException) -> NoReturn:
+    text = error.format_message()
+    if not text.strip():  # no command given: the help is on the screen
+        sys.exit(error.exit_code)
+    command = getattr(getattr(error, "ctx", None), "command_path", "playlake")
+    _fail(f"{text}\nSee `{command} --help`.", error.exit_code)
+
+
+def _full_disk(error: PlaylakeError) -> str:
+    """The reason behind many a server's silence, where it is: no room left in the home folder."""
+    if isinstance(error, UsageError):
+        return ""
+    home = Path(os.environ.get("PLAYLAKE_HOME", ".playlake"))
+    try:
+        free = shutil.disk_usage(home).free // (1024 * 1024)
+    except OSError:
+        return ""
+    if free >= 16:
+        return ""
+    return (
+        f"\nThe disk of {home.resolve()} is full ({free} MiB free), which explains it:"
+        " free some, then `playlake down`, and run this again."
+    )
+
+
+def _unexpected(error: BaseException) -> NoReturn:
+    note = ""
+    try:
+        folder = Path(os.environ.get("PLAYLAKE_HOME", ".playlake")) / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        path.write_text("".join(traceback.format_exception(error)))
+        note = f" Details: {path}."
+    except OSError:
+        pass
+    _fail(f"Something unexpected went wrong: {type(error).__name__}: {one_line(str(error))}. This is a bug.{note}", 1)

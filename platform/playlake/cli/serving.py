@@ -1,0 +1,61 @@
+"""Commands from the lake to the pages: build, serve api, serve dashboard."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import NoReturn
+
+import typer
+
+from playlake.cli.common import Json, load, progress, show, table
+from playlake.errors import PlaylakeError
+
+app = typer.Typer()
+serve_app = typer.Typer(help="Serve what was published.", no_args_is_help=True)
+app.add_typer(serve_app, name="serve")
+
+
+@app.command()
+def build(json: Json = False) -> None:
+    """Run dbt on the lake and publish gold if all tests pass."""
+    from playlake import pipeline
+
+    settings = load()
+    with progress() as say:
+        built = pipeline.build_warehouse(settings, say=say)
+    rows = [("bronze", built.bronze), *built.silver.items(), *built.gold.items(), ("dead letters", built.dead_letters)]
+    show(json, asdict(built), table("model", "rows", rows=rows, title=f"Build {built.version}"))
+
+
+def _serve(name: str, json: bool) -> NoReturn:
+    """Become the server: Ctrl-C, exit code and output are its own."""
+    from playlake import pipeline
+    from playlake.stack import ports
+
+    settings = load()
+    fixed, usual = (settings.api_port, 8000) if name == "api" else (settings.dashboard_port, 8501)
+    if fixed and not ports.is_free(fixed, settings.host):
+        raise PlaylakeError(
+            f"Port {fixed} is taken{ports.holder(fixed)}. End that program, or set another port in"
+            f" PLAYLAKE_{name.upper()}_PORT."
+        )
+    port = fixed or (usual if ports.is_free(usual, settings.host) else ports.choose(1)[0])
+    url = f"http://{settings.host}:{port}"
+    show(json, {"name": name, "url": url}, f"{name}: {url} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    command = pipeline.COMMANDS[name](settings, port)
+    os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606 - our own interpreter
+
+
+@serve_app.command("api")
+def serve_api(json: Json = False) -> None:
+    """Serve recommendations over HTTP."""
+    _serve("api", json)
+
+
+@serve_app.command("dashboard")
+def serve_dashboard(json: Json = False) -> None:
+    """Serve the dashboard."""
+    _serve("dashboard", json)

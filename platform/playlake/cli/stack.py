@@ -1,0 +1,94 @@
+"""Commands on the embedded servers and this machine: up, down, status, doctor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from playlake.cli.common import Json, load, out, progress, show, table
+
+app = typer.Typer()
+
+
+@app.command()
+def up(json: Json = False) -> None:
+    """Start the embedded servers: broker, object store, cache."""
+    from playlake.stack import EmbeddedStack
+
+    stack = EmbeddedStack(load())
+    with progress() as say:
+        done = stack.up(on_progress=say)
+    rows = stack.status()
+    text = _status_table(rows)
+    show(json, {**asdict(done), "servers": rows}, text)
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """Stop every process of this home; the data stays."""
+    from playlake.stack import EmbeddedStack
+
+    stack = EmbeddedStack(load())
+    with progress() as say:
+        say("stopping")
+        stopped = stack.down()
+    show(json, {"stopped": stopped}, f"Stopped: {', '.join(stopped) or 'nothing was running'}.")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """What runs, where it listens, and which build is published. Exit code 1 unless all servers run."""
+    from playlake.stack import EmbeddedStack
+    from playlake.warehouse.build import folder
+    from playlake.warehouse.publish import current
+
+    settings = load()
+    stack = EmbeddedStack(settings)
+    rows = stack.status()
+    build = current(folder(settings))
+    data = {
+        "profile": settings.profile,
+        "home": str(settings.home_path),
+        "servers": rows,
+        "build": {"version": build.version, "built_at": build.built_at} if build else None,
+    }
+    show(json, data, _status_table(rows))
+    if not json:
+        out.print(f"Published build: {build.version} of {build.built_at}" if build else "Nothing published yet.")
+    if not stack.healthy():
+        raise typer.Exit(1)
+
+
+def _status_table(rows: list[dict[str, Any]]) -> Table:
+    return table(
+        "name", "state", "process", "address", "log",
+        rows=[
+            (r["name"], r["state"], str(r["pid"] or ""), r["address"] if r["pid"] else "", _short(r["log"]))
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
+def _short(path: str) -> str:
+    """A path as seen from here, where that is shorter: long ones break a table's lines."""
+    return min(path, os.path.relpath(path), key=len)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check what playlake needs of this machine. Exit code 1 when something is missing."""
+    from playlake.doctor import examine
+
+    checks = examine(load())
+    rows = [("ok" if c.ok else "PROBLEM", c.name, c.text) for c in checks]
+    show(
+        json,
+        {"ok": all(c.ok for c in checks), "checks": [asdict(c) for c in checks]},
+        table("", "check", "found", rows=rows),
+    )
+    if not all(c.ok for c in checks):
+        raise typer.Exit(1)

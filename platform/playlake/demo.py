@@ -1,0 +1,127 @@
+"""The whole path in one command: up, produce, land, build, serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playlake import pipeline
+from playlake.errors import PlaylakeError
+from playlake.lake.writer import Landed, Writer
+from playlake.pipeline import Progress
+from playlake.settings import Settings
+from playlake.sources.exports import Receipt
+from playlake.sources.simulator import Simulation, Simulator
+from playlake.stack import EmbeddedStack, attach
+from playlake.warehouse.build import Built
+
+
+@dataclass(slots=True)
+class Result:
+    """What the demo did; :meth:`as_dict` is its ``--json``."""
+
+    produced: int = 0
+    built: Built | None = None
+    landed: Landed | None = None
+    receipt: Receipt | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """One JSON object."""
+        built = self.built or Built(version=0, bronze=0)
+        return {
+            "produced": self.produced,
+            "bronze": built.bronze,
+            "silver": sum(n for model, n in built.silver.items() if model != "silver_invalid"),
+            "silver_by_model": built.silver,
+            "gold": built.gold,
+            "dead_letters": built.dead_letters,
+            "seconds": {stage: round(s, 2) for stage, s in self.seconds.items()},
+            "urls": self.urls,
+            "receipt": self.receipt.as_dict() if self.receipt else None,
+        }
+
+
+class Demo:
+    """One run of the path on the embedded stack, which stops at its end what it started and nothing else.
+
+    :param history: paths of an export, or none for the simulator.
+    """
+
+    def __init__(self, settings: Settings, *, history: list[Path], user_id: str, simulation: Simulation) -> None:
+        self._settings = settings
+        self._history = history
+        self._user_id = user_id
+        self._simulation = simulation
+        self._stack = EmbeddedStack(settings)
+        self.result = Result()
+
+    @contextmanager
+    def running(self, say: Progress) -> Iterator[Result]:
+        """Run all stages; what was started stays up inside the ``with`` block."""
+        self._stack.claim()
+        try:
+            self._run(say)
+            yield self.result
+        finally:
+            say("stopping what this demo started")
+            self._stack.release()
+
+    def _run(self, say: Progress) -> None:
+        with self._stage("up", say):
+            self._stack.check_serving_ports(pipeline.COMMANDS)
+            self._stack.own([row["name"] for row in self._stack.status() if row["state"] != "running"])
+            self._stack.up(on_progress=say)
+        settings = attach(self._settings)
+        with self._stage("produce", say):
+            self._produce(settings, say)
+        with self._stage("land", say):
+            writer = Writer(settings, on_progress=lambda landed: say(f"{landed.total:,} rows landed"))
+            self.result.landed = writer.run(until_idle=True)
+        with self._stage("build", say):
+            self.result.built = pipeline.build_warehouse(settings, say=say)
+        with self._stage("serve", say):
+            for name, command in pipeline.COMMANDS.items():
+                say(f"starting the {name}")
+                self._stack.own([name])
+                self.result.urls[name] = self._stack.serve(
+                    name,
+                    lambda port, command=command: command(settings, port),  # type: ignore[misc]
+                    ready_path=pipeline.READY[name],
+                )
+
+    def _produce(self, settings: Settings, say: Progress) -> None:
+        if not self._history:
+            sent = pipeline.produce_simulation(settings, Simulator(self._simulation), say=say)
+            self.result.produced = sum(sent.values())
+            return
+        receipt = pipeline.produce_history(settings, self._history, self._user_id, say=say)
+        self.result.receipt = receipt
+        self.result.produced = receipt.produced
+        if not receipt.read:
+            raise PlaylakeError(damage(receipt) or "The history holds no rows, so there is nothing to show.")
+
+    @contextmanager
+    def _stage(self, name: str, say: Progress) -> Iterator[None]:
+        say(name)
+        started = time.monotonic()
+        yield
+        self.result.seconds[name] = time.monotonic() - started
+
+
+def damage(receipt: Receipt) -> str | None:
+    """What is to be said of files that could not be read to their end."""
+    if not receipt.damaged:
+        return None
+    files = "; ".join(f"{f.file} after row {f.read:,} ({f.damaged})" for f in receipt.damaged[:3])
+    more = f" and {len(receipt.damaged) - 3} more" if len(receipt.damaged) > 3 else ""
+    return (
+        f"{len(receipt.damaged)} of {len(receipt.files)} files could not be read to the end: {files}{more}.\n"
+        f"The {receipt.produced + receipt.same:,} good rows before that are in; get a whole file and import it again:"
+        " what is in already is not doubled."
+    )

@@ -1,0 +1,165 @@
+"""The events as they are on Kafka: JSON, one a message, validated field by field.
+
+A message that is not valid raises :class:`InvalidEventError` with a reason fit for a dead letter. A field that a source
+does not know is null. Fields that are not ours are kept, as JSON text, in :attr:`Event.extra`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+PLAYS = "user_plays"
+SKIPS = "user_skips"
+LIKES = "user_likes"
+NOW_PLAYING = "currently_playing"
+TOPICS = (PLAYS, SKIPS, LIKES, NOW_PLAYING)
+
+Source = Literal[
+    "spotify_recent",
+    "spotify_player",
+    "export_extended",
+    "export_account",
+    "lastfm",
+    "listenbrainz",
+    "maloja",
+    "simulator",
+]
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Older than any listening record we know of; 1970 is how sources write a time they do not know."""
+FUTURE_TOLERANCE = timedelta(days=1)
+"""How far ahead of its message's own time stamp a play may lie: clocks differ, years do not."""
+
+MAX_TEXT = 4096
+"""Characters that an id or a name may have."""
+
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Utc = Annotated[datetime, Meta(tz=True)]
+Long = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class InvalidEventError(ValueError):
+    """A message that can't be an event; the text is the reason."""
+
+
+class Event(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A play, a skip or a like. Times are UTC, lengths milliseconds."""
+
+    event_id: Text
+    user_id: Text
+    event_type: Literal["play", "skip", "like"]
+    track_id: Text
+    track_name: str
+    artist_name: str
+    album_name: str | None
+    duration_ms: Long | None
+    played_at: Utc
+    device_type: str | None
+    schema_version: Long | None = None
+    source: Source | None = None
+    ms_played: Long | None = None
+    started_at: Utc | None = None
+    ended_at: Utc | None = None
+    time_precision_s: float | None = None
+    isrc: str | None = None
+    album_image_url: str | None = None
+    reason_start: str | None = None
+    reason_end: str | None = None
+    skipped: bool | None = None
+    context_uri: str | None = None
+    country: str | None = None
+    extra: str | None = None
+
+
+class CurrentlyPlaying(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a listener's player showed at ``detected_at``."""
+
+    user_id: Text
+    track_id: Text
+    track_name: str
+    artist: str
+    started_at: Utc | None
+    detected_at: Utc
+    extra: str | None = None
+
+
+_LAST_MS = 253_370_764_800_000  # 9999-01-01
+
+
+def utc_from_ms(milliseconds: int) -> datetime:
+    """A Kafka time stamp as UTC; producers may send any 64-bit number, so it is clamped to what a date can hold."""
+    return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MS) / 1000, tz=UTC)
+
+
+BY_TOPIC: dict[str, type[Event] | type[CurrentlyPlaying]] = {
+    PLAYS: Event,
+    SKIPS: Event,
+    LIKES: Event,
+    NOW_PLAYING: CurrentlyPlaying,
+}
+_TYPES = {PLAYS: "play", SKIPS: "skip", LIKES: "like"}
+_DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in BY_TOPIC.items()}
+_FIELDS = {topic: frozenset(kind.__struct_fields__) - {"extra"} for topic, kind in BY_TOPIC.items()}
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(event: Event | CurrentlyPlaying) -> bytes:
+    """The message's bytes."""
+    if event.extra is None:
+        return _ENCODER.encode(event)  # an optional field that is null is left out
+    fields = msgspec.to_builtins(msgspec.structs.replace(event, extra=None))
+    return _ENCODER.encode({**msgspec.json.decode(event.extra), **fields})
+
+
+def decode(topic: str, value: bytes | None, timestamp_ms: int) -> Event | CurrentlyPlaying:
+    """Read one message of ``topic``.
+
+    :param timestamp_ms: the message's own time, milliseconds since 1970; a play may not lie a day or more after it.
+    :raises InvalidEventError: with the reason.
+    """
+    if value is None:
+        raise InvalidEventError("the message has no value")
+    try:
+        event = _DECODERS[topic].decode(value)
+        if event.extra is not None:
+            raise InvalidEventError("the field `extra` is reserved")
+    except msgspec.ValidationError as error:
+        event = _decode_with_extras(topic, value, error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEventError(f"not JSON: {error}") from error
+    _check(topic, event, timestamp_ms)
+    return event
+
+
+def _decode_with_extras(topic: str, value: bytes, first: msgspec.ValidationError) -> Event | CurrentlyPlaying:
+    try:
+        fields: Any = msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEventError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InvalidEventError(f"not an event: {first}") from first
+    if "extra" in fields:
+        raise InvalidEventError("the field `extra` is reserved") from first
+    extras = {name: fields.pop(name) for name in list(fields) if name not in _FIELDS[topic]}
+    try:
+        event = msgspec.convert(fields, BY_TOPIC[topic], str_keys=True)
+    except msgspec.ValidationError as error:
+        raise InvalidEventError(str(error)) from error
+    return msgspec.structs.replace(event, extra=msgspec.json.encode(extras).decode()) if extras else event
+
+
+def _check(topic: str, event: Event | CurrentlyPlaying, timestamp_ms: int) -> None:
+    if isinstance(event, Event):
+        if event.event_type != _TYPES[topic]:
+            raise InvalidEventError(f"event_type is {event.event_type!r}, but this is the topic {topic}")
+        name, at = "played_at", event.played_at
+    else:
+        name, at = "detected_at", event.detected_at
+    if at < EARLIEST:
+        raise InvalidEventError(f"{name} {at.isoformat()} is before {EARLIEST.year}: an unknown time")
+    if at > utc_from_ms(timestamp_ms) + FUTURE_TOLERANCE:
+        raise InvalidEventError(f"{name} {at.isoformat()} lies in the future of its message")

@@ -1,0 +1,127 @@
+"""The object store below the lake: its bucket, and whether it honours a conditional PUT."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import botocore.exceptions
+import s3fs
+
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.settings import Settings
+
+
+def _secret(value: Any) -> str | None:
+    return value.get_secret_value() if value else None
+
+
+def storage_options(settings: Settings) -> dict[str, str]:
+    """Settings in the words of deltalake's object store."""
+    settings.require_store()
+    options = {
+        "AWS_REGION": settings.s3_region,
+        "AWS_ACCESS_KEY_ID": _secret(settings.s3_access_key),
+        "AWS_SECRET_ACCESS_KEY": _secret(settings.s3_secret_key),
+        "AWS_ENDPOINT_URL": settings.s3_endpoint,
+        "aws_conditional_put": "etag",
+        "timeout": "30s",
+        "connect_timeout": "5s",
+    }
+    if settings.s3_endpoint and settings.s3_endpoint.startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    return {name: value for name, value in options.items() if value}
+
+
+class Store:
+    """The bucket of the lake.
+
+    :raises UnavailableError: when the store does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        settings.require_store()
+        self._settings = settings
+        self._where = settings.s3_endpoint or f"AWS S3 ({settings.s3_region})"
+        self._fs = s3fs.S3FileSystem(
+            key=_secret(settings.s3_access_key),
+            secret=_secret(settings.s3_secret_key),
+            endpoint_url=settings.s3_endpoint,
+            client_kwargs={"region_name": settings.s3_region},
+            config_kwargs={"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 3}},
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+
+    def ensure_bucket(self, name: str | None = None) -> None:
+        """Make the bucket unless it is there."""
+        bucket = name or self._settings.s3_bucket
+        try:
+            self._fs.call_s3("head_bucket", Bucket=bucket)
+        except (FileNotFoundError, botocore.exceptions.ClientError) as error:
+            if isinstance(error, botocore.exceptions.ClientError) and error.response["Error"]["Code"] not in (
+                "404",
+                "NoSuchBucket",
+            ):
+                raise self._failed(f"looking for the bucket {bucket}", error) from error
+            self._make_bucket(bucket)
+        except (OSError, botocore.exceptions.BotoCoreError) as error:
+            raise self._failed(f"looking for the bucket {bucket}", error) from error
+
+    def _make_bucket(self, bucket: str) -> None:
+        try:
+            self._fs.call_s3("create_bucket", Bucket=bucket)
+        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise self._failed(f"making the bucket {bucket}", error) from error
+
+    def check_conditional_put(self) -> None:
+        """Refuse a store on which two writers could both make the same log entry.
+
+        Writes one small object twice with ``If-None-Match: *``; the second must be refused (RFC 9110, 13.1.2).
+
+        :raises PlaylakeError: where the store lets the second pass.
+        """
+        key = f"bronze/_playlake_probe/{uuid.uuid4().hex}"
+        put = {"Bucket": self._settings.s3_bucket, "Key": key, "Body": b"probe", "IfNoneMatch": "*"}
+        try:
+            self._fs.call_s3("put_object", **put)
+        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise self._failed("writing to it", error) from error
+        try:
+            self._fs.call_s3("put_object", **put)
+        except (OSError, botocore.exceptions.ClientError):
+            return  # refused, as it must be
+        finally:
+            self._fs.call_s3("delete_object", Bucket=self._settings.s3_bucket, Key=key)
+        raise PlaylakeError(
+            f"The object store {self._where} ignores conditional PUT (If-None-Match), so two writers could overwrite"
+            " each other's commits. playlake does not write to it: use one that honours it (AWS S3, MinIO, SeaweedFS)."
+        )
+
+    def write(self, key: str, body: bytes) -> None:
+        """Put one object."""
+        self._fs.pipe_file(f"{self._settings.s3_bucket}/{key}", body)
+
+    def read(self, key: str) -> bytes:
+        """Get one object.
+
+        :raises FileNotFoundError: when there is none.
+        """
+        body: bytes = self._fs.cat_file(f"{self._settings.s3_bucket}/{key}")
+        return body
+
+    def delete(self, key: str) -> None:
+        """Remove one object."""
+        self._fs.rm_file(f"{self._settings.s3_bucket}/{key}")
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys below a folder, sorted."""
+        bucket = self._settings.s3_bucket
+        found = (str(p).removeprefix(f"{bucket}/") for p in self._fs.find(f"{bucket}/{prefix}"))
+        return sorted(key for key in found if key != prefix)  # an emptied folder is listed as itself by some stores
+
+    def _failed(self, doing: str, error: BaseException) -> UnavailableError:
+        return UnavailableError(
+            f"The object store {self._where} failed at {doing} ({type(error).__name__}: {error}). "
+            "Check that it runs (`playlake status`), that its disk has room, and the PLAYLAKE_S3_… settings."
+        )

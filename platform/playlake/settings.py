@@ -1,0 +1,238 @@
+"""One frozen, typed :class:`Settings`, built once at each entry point and passed in.
+
+Values come from the environment (``PLAYLAKE_…``) and from a ``.env`` file in the working folder, the environment
+first. Every problem is reported in one message that names the variables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from playlake.errors import UnavailableError, UsageError
+
+PREFIX = "PLAYLAKE_"
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: where ``dbt/`` and ``app/`` are."""
+
+Profile = Literal["embedded", "containers", "cloud"]
+Port = int
+
+
+class Settings(BaseSettings):
+    """All settings. Durations are seconds, sizes bytes unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+    )
+
+    profile: Profile = Field("embedded", description="Which stack: `embedded`, `containers` or `cloud`.")
+    home: Path = Field(
+        Path(".playlake"), description="The one folder for data, logs, receipts and the embedded servers' state."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    min_free_mb: int = Field(
+        512, ge=0, description="Starting the embedded stack is refused with less free disk than this (MiB)."
+    )
+
+    host: str = Field("127.0.0.1", description="Address that the API and the dashboard bind to.")
+    api_port: Port = Field(0, ge=0, le=65535, description="Port of the API; 0 chooses a free one and remembers it.")
+    dashboard_port: Port = Field(0, ge=0, le=65535, description="Port of the dashboard; 0 as above.")
+    broker_port: Port = Field(0, ge=0, le=65535, description="Embedded broker's port; 0 as above.")
+    s3_port: Port = Field(0, ge=0, le=65535, description="Embedded object store's S3 port; 0 as above.")
+    redis_port: Port = Field(0, ge=0, le=65535, description="Embedded cache's port; 0 as above.")
+
+    kafka_bootstrap: str | None = Field(
+        None, description="Kafka bootstrap servers, `host:port[,host:port]`. Chosen by playlake when embedded."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to Kafka. `SASL_SSL` for Confluent Cloud."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL mechanism, where the security protocol has SASL."
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user, or Confluent API key.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password, or Confluent API secret.")
+    kafka_partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that playlake creates.")
+    kafka_replication: int = Field(1, ge=1, le=10, description="Replicas of a topic that playlake creates.")
+    kafka_timeout_s: float = Field(10.0, gt=0, description="How long to wait for the broker before saying it is down.")
+
+    s3_endpoint: str | None = Field(
+        None, description="URL of an S3-compatible store; none means AWS. Chosen by playlake when embedded."
+    )
+    s3_region: str = Field("us-east-1", description="S3 region.")
+    s3_bucket: str = Field("playlake", min_length=3, description="Bucket that holds the lake.")
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key id. Made by playlake when embedded.")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key. Made by playlake when embedded.")
+
+    redis_url: SecretStr | None = Field(
+        None, description="Redis URL, `redis://[:password@]host:port/0`. Chosen by playlake when embedded."
+    )
+    cache_ttl_s: int = Field(3600, ge=1, description="How long the API keeps a track's recommendations in Redis.")
+
+    flush_rows: int = Field(100, ge=1, description="Rows after which the writer flushes a topic it keeps up with.")
+    flush_seconds: float = Field(60.0, gt=0, description="Age of the oldest buffered row at which a topic is flushed.")
+    flush_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
+    catchup_rows: int = Field(
+        100_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+    )
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> Self:
+        problems: list[str] = []
+        if self.profile != "embedded":
+            needed = {
+                "KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+                "REDIS_URL": self.redis_url,
+                "S3_ACCESS_KEY": self.s3_access_key,
+                "S3_SECRET_KEY": self.s3_secret_key,
+            }
+            if self.profile == "containers":
+                needed["S3_ENDPOINT"] = self.s3_endpoint
+            problems += [
+                f"{PREFIX}{name} is missing: the profile `{self.profile}` needs it"
+                for name, value in needed.items()
+                if not value
+            ]
+            problems += [
+                f"{PREFIX}{name.upper()} is set, but only the profile `embedded` starts servers of its own"
+                for name in ("broker_port", "s3_port", "redis_port")
+                if getattr(self, name)
+            ]
+        if self.kafka_security_protocol.startswith("SASL"):
+            problems += [
+                f"{PREFIX}{name} is missing: {PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs it"
+                for name, value in (
+                    ("KAFKA_SASL_USERNAME", self.kafka_sasl_username),
+                    ("KAFKA_SASL_PASSWORD", self.kafka_sasl_password),
+                )
+                if not value
+            ]
+        if self.profile == "cloud" and self.kafka_security_protocol in {"PLAINTEXT", "SASL_PLAINTEXT"}:
+            problems.append(
+                f"{PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} sends data and passwords in the clear:"
+                " the profile `cloud` needs SSL or SASL_SSL"
+            )
+        if self.s3_endpoint and not self.s3_endpoint.startswith(("http://", "https://")):
+            problems.append(f"{PREFIX}S3_ENDPOINT must begin with http:// or https://")
+        if self.redis_url and not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
+            problems.append(f"{PREFIX}REDIS_URL must begin with redis:// or rediss://")
+        elif self.redis_url and not _has_port(self.redis_url.get_secret_value()):
+            problems.append(f"{PREFIX}REDIS_URL names no port from 1 to 65535")
+        ports = [(n, getattr(self, n)) for n in ("api_port", "dashboard_port", "broker_port", "s3_port", "redis_port")]
+        fixed = [(n, p) for n, p in ports if p]
+        problems += [
+            f"{PREFIX}{a.upper()} and {PREFIX}{b.upper()} are both {p}: two servers can't share a port"
+            for i, (a, p) in enumerate(fixed)
+            for b, q in fixed[i + 1 :]
+            if p == q
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder, absolute."""
+        return self.home.expanduser().resolve()
+
+    def require_store(self) -> None:
+        """See that there is an object store to talk to, before a client looks for one elsewhere.
+
+        :raises UnavailableError: when the embedded stack does not run.
+        """
+        if self.profile == "embedded" and not self.s3_endpoint:
+            raise UnavailableError(
+                "The embedded stack is not running. Start it with `playlake up`, then run this again."
+            )
+
+    def check_embedded(self) -> None:
+        """See that nobody gave addresses or keys that the embedded stack chooses itself, and would not heed.
+
+        :raises UsageError: naming them.
+        """
+        chosen = ("kafka_bootstrap", "s3_endpoint", "s3_access_key", "s3_secret_key", "redis_url")
+        given = [f"{PREFIX}{name.upper()}" for name in chosen if getattr(self, name)]
+        if self.profile == "embedded" and given:
+            raise UsageError(
+                f"{', '.join(given)} can't be set in the profile `embedded`, whose servers playlake starts itself."
+                f" Leave them out, or set {PREFIX}PROFILE to containers or cloud."
+            )
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, secrets included, for a process of ours: never for a log."""
+        values = {name: getattr(self, name) for name in type(self).model_fields} | {"home": self.home_path}
+        return {
+            f"{PREFIX}{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _stray_variables(names: set[str]) -> list[str]:
+    """Variables that begin like ours but are none: a typing error that would else be silently without effect."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    strays = sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
+    found = []
+    for name in strays:
+        near = difflib.get_close_matches(name.upper(), known, n=1)
+        found.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
+
+
+def _dotenv_names(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    try:
+        return set(dotenv_values(path))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.resolve()} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
+
+
+def _try(values: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    try:
+        return Settings(**values), []
+    except ValidationError as error:
+        problems: list[str] = []
+        for item in error.errors(include_input=False, include_url=False):
+            where = "_".join(str(part) for part in item["loc"])
+            text = item["msg"].removeprefix("Value error, ")
+            problems += [f"{PREFIX}{where.upper()}: {text}"] if where else text.split("\n")
+        return None, problems
+
+
+def _is_of(name: str, problem: str) -> bool:
+    return problem.startswith(f"{PREFIX}{name.upper()}: ")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Build the settings from the environment, ``.env`` and ``overrides`` (the command line's own options).
+
+    :raises UsageError: one message with every problem in it.
+    """
+    dotenv = overrides.get("_env_file", ".env")
+    problems = _stray_variables(set(os.environ) | (_dotenv_names(Path(dotenv)) if dotenv else set()))
+    settings, found = _try(overrides)
+    if settings is None:
+        problems += found
+        wrong = {n: f.default for n, f in Settings.model_fields.items() if any(_is_of(n, p) for p in found)}
+        # Once more with the wrong values left out: what contradicts itself shows only where each value is one.
+        problems += [p for p in _try({**overrides, **wrong})[1] if p not in problems]
+    if problems or settings is None:
+        lines = "\n".join(f"  {p}" for p in problems)
+        raise UsageError(f"The settings can't be used (environment or .env; see docs/configuration.md):\n{lines}")
+    return settings

@@ -1,0 +1,145 @@
+"""The receipt of an import: what became of every input row."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from playlake.sources.exports.format import Refused
+
+
+@dataclass(slots=True)
+class FileReceipt:
+    """One file. ``damaged`` says why it could not be read to its end."""
+
+    file: str
+    read: int = 0
+    produced: int = 0
+    same: int = 0
+    refused: int = 0
+    damaged: str | None = None
+    sent: int = 0
+
+    @property
+    def unsettled(self) -> int:
+        """Rows sent that the broker has not acknowledged: 0 unless the import failed."""
+        return self.sent - self.produced
+
+
+@dataclass(slots=True)
+class Receipt:
+    """All rows of an import: read = produced + same + refused (+ unsettled, where it failed half-way).
+
+    ``same`` are rows whose event the lake already held before this import. Refused rows are written, whole, to
+    ``refused_file``. ``ignored`` names files that look like history and were not read, with the reason.
+    """
+
+    user_id: str
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    files: list[FileReceipt] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+    refused_file: str | None = None
+    receipt_file: str | None = None
+    complete: bool = False
+
+    @property
+    def read(self) -> int:
+        """Rows read."""
+        return sum(f.read for f in self.files)
+
+    @property
+    def produced(self) -> int:
+        """Rows whose event the broker has acknowledged."""
+        return sum(f.produced for f in self.files)
+
+    @property
+    def same(self) -> int:
+        """Rows that the lake already had."""
+        return sum(f.same for f in self.files)
+
+    @property
+    def refused(self) -> int:
+        """Rows that are no plays."""
+        return sum(f.refused for f in self.files)
+
+    @property
+    def unsettled(self) -> int:
+        """Rows sent that the broker has not acknowledged: 0 unless the import failed."""
+        return sum(f.unsettled for f in self.files)
+
+    @property
+    def damaged(self) -> list[FileReceipt]:
+        """Files that could not be read to their end."""
+        return [f for f in self.files if f.damaged]
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row read is accounted for, file by file."""
+        return all(f.read == f.produced + f.same + f.refused + f.unsettled for f in self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json`` and the receipt file."""
+        return {
+            "user_id": self.user_id,
+            "started_at": self.started_at,
+            "complete": self.complete,
+            "read": self.read,
+            "produced": self.produced,
+            "same": self.same,
+            "refused": self.refused,
+            "unsettled": self.unsettled,
+            "reasons": dict(self.reasons),
+            "ignored": self.ignored,
+            "files": [
+                {
+                    "file": f.file,
+                    "read": f.read,
+                    "produced": f.produced,
+                    "same": f.same,
+                    "refused": f.refused,
+                    "unsettled": f.unsettled,
+                    "damaged": f.damaged,
+                }
+                for f in self.files
+            ],
+            "refused_file": self.refused_file,
+            "receipt_file": self.receipt_file,
+        }
+
+
+class ReceiptBook:
+    """Writes a receipt, and the refused rows beside it, to a folder."""
+
+    def __init__(self, folder: Path, receipt: Receipt) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # what somebody listened to is theirs alone
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self._receipt = receipt
+        self._path = folder / f"{stamp}-{os.getpid()}.json"
+        self._refused = folder / f"{stamp}-{os.getpid()}.refused.jsonl"
+
+    def refuse(self, file: FileReceipt, number: int, refused: Refused) -> None:
+        """Keep a refused row: where it stood, why, and the row itself."""
+        file.refused += 1
+        self._receipt.reasons[refused.reason] += 1
+        self._receipt.refused_file = str(self._refused)
+        entry = {"file": file.file, "row": number, "reason": refused.reason}
+        try:
+            text = json.dumps({**entry, "data": refused.row}, ensure_ascii=False, default=str)
+        except RecursionError:
+            text = json.dumps({**entry, "data": "(nested too deep to be written again; see the file)"})
+        # Names of files need not be text: what is no UTF-8 is written as its escapes.
+        with self._refused.open("a", encoding="utf-8", errors="backslashreplace") as lines:
+            lines.write(text + "\n")
+
+    def save(self) -> None:
+        """Write the receipt as it stands."""
+        self._receipt.receipt_file = str(self._path)
+        text = json.dumps(self._receipt.as_dict(), ensure_ascii=False, indent=1) + "\n"
+        self._path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,86 @@
+"""Choosing ports on loopback."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import socket
+import time
+from collections.abc import Iterable
+
+import psutil
+
+from playlake.errors import PlaylakeError
+
+LOOPBACK = "127.0.0.1"
+_RANGE = range(20_000, 32_000)
+_LETTING_GO_S = 3.0
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def choose(count: int, taken: Iterable[int] = ()) -> list[int]:
+    """Free ports, all different, from below those that systems give to outgoing connections: they can be had again."""
+    avoid = set(taken)
+    candidates = (port for port in random.SystemRandom().sample(_RANGE, len(_RANGE)) if port not in avoid)
+    found = list(itertools.islice(filter(is_free, candidates), count))
+    if len(found) < count:
+        raise PlaylakeError(
+            f"No free port between {_RANGE.start} and {_RANGE.stop}. End some programs, or set the ports."
+        )
+    return found
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, for a message: `` (name, process 123)`` or nothing when that can't be seen."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f" ({psutil.Process(connection.pid).name()}, process {connection.pid})"
+    except psutil.Error:
+        pass
+    return ""
+
+
+def _comes_free(port: int) -> bool:
+    """Whether a port is free, or becomes so in a moment: clients wait where the server that was killed has been."""
+    deadline = time.monotonic() + _LETTING_GO_S
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def settle(known: dict[str, int], key: str, fixed: int, preferred: int = 0) -> int:
+    """Settle the port of ``key``: the one set, else that of last time, else the usual one, else any free one.
+
+    :param known: ports by key, changed here.
+    :raises PlaylakeError: when a port that was set is taken.
+    """
+    if fixed:
+        if not is_free(fixed):
+            variable = {"s3": "S3", "cache": "REDIS"}.get(key, key.upper())
+            raise PlaylakeError(
+                f"Port {fixed} is taken{holder(fixed)}, but PLAYLAKE_{variable}_PORT asks for it."
+                " End that program, set another port, or leave the variable out to have a free one chosen."
+            )
+        known[key] = fixed
+        return fixed
+    if (port := known.get(key)) and _comes_free(port):
+        return port
+    if preferred and is_free(preferred):
+        known[key] = preferred
+        return preferred
+    known[key] = choose(1, known.values())[0]
+    return known[key]

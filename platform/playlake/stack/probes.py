@@ -1,0 +1,50 @@
+"""Whether a server answers."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+
+from playlake.broker import Admin
+from playlake.cache import RedisCache
+from playlake.settings import Settings
+from playlake.stack.ports import LOOPBACK
+from playlake.stack.state import State
+
+
+def ready(name: str, settings: Settings, state: State) -> bool:
+    """Whether an embedded server does its work, asked in its own protocol.
+
+    :param settings: with the servers' addresses.
+    """
+    if name == "store":
+        return http_ok(f"{settings.s3_endpoint}/healthz")
+    if name == "cache":
+        cache = RedisCache(settings)
+        try:
+            return cache.ping()
+        finally:
+            cache.close()
+    if not _listens(state.ports["broker"]):
+        return False
+    with Admin(settings) as admin:
+        admin.topics(("user_plays",))
+    return True
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def http_ok(url: str) -> bool:
+    """Whether a URL is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - a loopback address of ours
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False

@@ -1,0 +1,52 @@
+"""Looking into the lake with DuckDB: counts, and which events it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import duckdb
+
+from playlake import events
+from playlake.errors import PlaylakeError
+from playlake.settings import Settings
+from playlake.warehouse import duck
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PlaylakeError(
+            f"The lake's {path} can't be read: {reason}\n"
+            "`playlake lake verify` names the files that are missing or damaged; `playlake status` shows what runs."
+        ) from error
+
+
+def counts(settings: Settings, versions: Mapping[str, int]) -> dict[str, int]:
+    """Rows of each table of the lake at the given version."""
+    with duck.connect(settings) as connection:
+        found = {}
+        for path, version in versions.items():
+            with _reading(path):
+                row = connection.execute(
+                    f"select count(*) from delta_scan('s3://{settings.s3_bucket}/{path}', version={int(version)})"
+                ).fetchone()
+            found[path] = int(row[0]) if row else 0
+    return found
+
+
+def known_events(settings: Settings, path: str, user_id: str, source: str) -> frozenset[bytes]:
+    """The ids, 16 bytes each, of a listener's events of one source that the lake holds."""
+    with duck.connect(settings) as connection, _reading(path):
+        rows = connection.execute(
+            f"select distinct event_id from delta_scan('s3://{settings.s3_bucket}/{path}')"
+            " where user_id = ? and source = ?",
+            [user_id, source],
+        )
+        found: set[bytes] = set()
+        while chunk := rows.fetchmany(50_000):
+            found.update(events.id_bytes(r[0]) for r in chunk)
+    return frozenset(found)

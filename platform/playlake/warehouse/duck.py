@@ -1,0 +1,92 @@
+"""DuckDB connections that can read the lake, with no download: the extensions come as wheels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+import duckdb
+
+from playlake.errors import PlaylakeError
+from playlake.settings import Settings
+
+_EXTENSIONS = ("httpfs", "delta")
+
+
+def extension_path(name: str) -> Path:
+    """Where the wheel of a DuckDB extension keeps it.
+
+    :raises PlaylakeError: when the wheel is of another DuckDB version, or not there.
+    """
+    version = f"v{duckdb.__version__}"
+    path = Path(str(files(f"duckdb_extension_{name}"))) / "extensions" / version / f"{name}.duckdb_extension"
+    if not path.is_file():
+        raise PlaylakeError(
+            f"DuckDB {version} has no extension {name} here ({path} is missing): its wheel is of another version."
+            " Install the locked requirements again with `make install`."
+        )
+    return path
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _secret_sql(settings: Settings) -> str:
+    parts = [f"region {_quoted(settings.s3_region)}"]
+    if settings.s3_access_key and settings.s3_secret_key:
+        parts += [
+            f"key_id {_quoted(settings.s3_access_key.get_secret_value())}",
+            f"secret {_quoted(settings.s3_secret_key.get_secret_value())}",
+        ]
+    if settings.s3_endpoint:
+        scheme, _, host = settings.s3_endpoint.partition("://")
+        parts += [
+            f"endpoint {_quoted(host.rstrip('/'))}",
+            f"use_ssl {str(scheme == 'https').lower()}",
+            "url_style 'path'",
+        ]
+    return f"create or replace temporary secret playlake_s3 (type s3, {', '.join(parts)})"
+
+
+def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Let a connection read the lake: load the extensions, give it the store's keys, set UTC."""
+    settings.require_store()
+    for name in _EXTENSIONS:
+        connection.execute(f"load {_quoted(str(extension_path(name)))}")
+    try:
+        connection.execute(_secret_sql(settings))
+    except duckdb.Error:
+        # The statement holds the keys: nothing of it may show, not as a cause either.
+        raise PlaylakeError("DuckDB did not take the object store's keys: check the PLAYLAKE_S3_… settings.") from None
+    connection.execute("set timezone = 'UTC'")
+
+
+@contextmanager
+def closing(connection: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Close a connection at the end, after a Ctrl-C at once.
+
+    Ctrl-C ends DuckDB's waiting for a query, not the query itself: without ``interrupt`` closing would run it to its
+    end, be it hours away.
+    """
+    try:
+        yield connection
+    except BaseException:
+        connection.interrupt()
+        raise
+    finally:
+        connection.close()
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory connection that can read the lake. Never downloads anything."""
+    offline: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    with closing(duckdb.connect(config=offline)) as connection:
+        configure(connection, settings)
+        yield connection

@@ -1,0 +1,59 @@
+"""Fixtures that every level shares: a clean environment, and one real embedded stack for a whole session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playlake.settings import Settings, load_settings
+from playlake.stack import EmbeddedStack, attach
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the person who runs the tests reaches them, neither a variable nor a ``.env``."""
+    for name in list(os.environ):
+        if name.startswith("PLAYLAKE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home folder of the session's stack."""
+    return tmp_path_factory.mktemp("home")
+
+
+def embedded(home: Path, **overrides: object) -> Settings:
+    """Settings of an embedded stack below ``home``, whatever the environment says."""
+    return load_settings(_env_file=None, home=home, min_free_mb=0, **overrides)
+
+
+@pytest.fixture(scope="session")
+def stack_settings(session_home: Path) -> Iterator[Settings]:
+    """Settings of a running embedded stack (real Tansu, SeaweedFS and Valkey), shared by the session."""
+    variables = {n: os.environ.pop(n) for n in list(os.environ) if n.startswith("PLAYLAKE_")}
+    settings = embedded(session_home)
+    stack = EmbeddedStack(settings)
+    stack.up()
+    try:
+        yield attach(settings)
+    finally:
+        stack.down()
+        os.environ.update(variables)
+        shutil.rmtree(session_home, ignore_errors=True)
+
+
+@pytest.fixture
+def lake_settings(stack_settings: Settings, tmp_path: Path) -> Settings:
+    """The session's stack with a bucket and a home of its own, so that tests do not see each other's lakes.
+
+    The topics are the session's: they are shared, and so is what was produced to them before.
+    """
+    bucket = f"lake-{uuid.uuid4().hex[:12]}"
+    return stack_settings.model_copy(update={"s3_bucket": bucket, "home": tmp_path / "home"})

@@ -1,0 +1,213 @@
+"""What every broker must do for playlake."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from playlake import broker, events
+from playlake.broker import Admin, Consumer, Producer, TopicPartition
+from playlake.errors import UnavailableError
+from playlake.settings import Settings
+
+
+@pytest.fixture(params=["embedded"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """A running broker of each kind."""
+    return request.getfixturevalue({"embedded": "stack_settings"}[request.param])
+
+
+@pytest.fixture
+def topic(settings: Settings) -> str:
+    """A topic of four partitions that nobody else uses."""
+    name = f"contract-{uuid.uuid4().hex[:10]}"
+    with Admin(settings) as admin:
+        admin.ensure((name,))
+    return name
+
+
+def send(settings: Settings, topic: str, count: int, start: int = 0) -> None:
+    with Producer(settings) as producer:
+        for n in range(start, start + count):
+            producer.send(topic, f"key-{n % 17}", f"value-{n}".encode())
+    assert producer.acknowledged == producer.sent == count
+
+
+class Reading:
+    """A consumer that starts where it is told and remembers what it was given."""
+
+    def __init__(self, settings: Settings, topic: str, group: str, starts: dict[int, int] | None = None) -> None:
+        self.assigned: list[TopicPartition] = []
+        self.records: list[broker.Record] = []
+        self.ends: dict[TopicPartition, int] = {}
+        self._starts = starts or {}
+        self.consumer = Consumer(settings, [topic], group=group, on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    def _on_assign(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.assigned += partitions
+        return {p: self._starts.get(p.partition, 0) for p in partitions}
+
+    def _on_revoke(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = [p for p in self.assigned if p not in partitions]
+
+    def to_the_end(self, partitions: int = 4, seconds: float = 40) -> list[broker.Record]:
+        deadline = time.monotonic() + seconds
+        while len(self.ends) < partitions:
+            assert time.monotonic() < deadline, f"only {self.ends} after {seconds} s"
+            polled = self.consumer.poll(1000, 0.2)
+            self.records += polled.records
+            self.ends |= polled.ends
+        return self.records
+
+
+@pytest.fixture
+def read(settings: Settings, topic: str) -> Iterator[object]:
+    opened: list[Reading] = []
+
+    def start(group: str | None = None, starts: dict[int, int] | None = None) -> Reading:
+        opened.append(Reading(settings, topic, group or f"group-{uuid.uuid4().hex}", starts))
+        return opened[-1]
+
+    yield start
+    for reading in opened:
+        reading.consumer.close()
+
+
+def test_topics_are_made_once_and_have_an_id(settings: Settings, topic: str) -> None:
+    with Admin(settings) as admin:
+        first = admin.ensure((topic,))[topic]
+        again = admin.ensure((topic,))[topic]
+        assert first == again
+        assert first.partitions == settings.kafka_partitions
+        assert uuid.UUID(first.topic_id).int != 0
+        assert "no-such-topic" not in admin.topics(("no-such-topic", topic))
+
+
+def test_the_playlake_topics_exist_after_ensure(settings: Settings) -> None:
+    with Admin(settings) as admin:
+        assert set(admin.ensure(events.TOPICS)) == set(events.TOPICS)
+
+
+def test_every_message_has_an_offset_of_its_own(settings: Settings, topic: str) -> None:
+    send(settings, topic, 500)
+    offsets = broker.read_offsets(settings, {topic: 4})
+    assert sum(map(len, offsets.values())) == 500
+    for found in offsets.values():
+        assert list(found) == list(range(len(found)))
+
+
+def test_an_empty_topic_has_no_offsets(settings: Settings, topic: str) -> None:
+    found = broker.read_offsets(settings, {topic: 4})
+    assert {tp: list(o) for tp, o in found.items()} == {TopicPartition(topic, p): [] for p in range(4)}
+    assert broker.read_offsets(settings, {}) == {}
+
+
+def test_a_key_keeps_its_partition_and_order(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 300)
+    records = read().to_the_end()  # type: ignore[operator]
+    assert sorted(int(r.value.split(b"-")[1]) for r in records) == list(range(300))
+    for key in {r.key for r in records}:
+        mine = [r for r in records if r.key == key]
+        assert len({r.partition for r in mine}) == 1
+        numbers = [int(r.value.split(b"-")[1]) for r in mine]
+        assert numbers == sorted(numbers)
+        assert abs(mine[0].timestamp_ms / 1000 - time.time()) < 600
+
+
+def test_reading_starts_where_the_caller_says_not_at_kafkas_committed_offset(
+    settings: Settings, topic: str, read: object
+) -> None:
+    send(settings, topic, 200)
+    group = f"group-{uuid.uuid4().hex}"
+    first = read(group)  # type: ignore[operator]
+    everything = first.to_the_end()
+    first.consumer.commit_hint(dict(first.ends))
+    first.consumer.close()
+    ends = {p.partition: end for p, end in first.ends.items()}
+    starts = {p: max(0, end - 3) for p, end in ends.items()}
+    again = read(group, starts).to_the_end()  # type: ignore[operator]
+    expected = {(r.partition, r.offset) for r in everything if r.offset >= starts[r.partition]}
+    assert {(r.partition, r.offset) for r in again} == expected
+    assert expected
+
+
+def test_the_end_is_told_again_after_new_messages(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 40)
+    reading = read()  # type: ignore[operator]
+    reading.to_the_end()
+    before = dict(reading.ends)
+    reading.ends.clear()
+    send(settings, topic, 40, start=40)
+    deadline = time.monotonic() + 30
+    while len(reading.records) < 80:
+        assert time.monotonic() < deadline
+        polled = reading.consumer.poll(1000, 0.2)
+        reading.records += polled.records
+        reading.ends |= polled.ends
+    assert len({(r.partition, r.offset) for r in reading.records}) == 80
+    assert all(end >= before[p] for p, end in reading.ends.items())
+
+
+def test_seek_goes_back(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 50)
+    reading = read()  # type: ignore[operator]
+    reading.to_the_end()
+    reading.consumer.seek(dict.fromkeys(reading.assigned, 0))
+    seen = len(reading.records)
+    deadline = time.monotonic() + 30
+    while len(reading.records) < seen * 2:
+        assert time.monotonic() < deadline
+        reading.records += reading.consumer.poll(1000, 0.2).records
+    assert {(r.partition, r.offset) for r in reading.records[seen:]} == {
+        (r.partition, r.offset) for r in reading.records[:seen]
+    }
+
+
+def test_a_null_value_arrives_as_none(settings: Settings, topic: str, read: object) -> None:
+    with Producer(settings) as producer:
+        producer.send(topic, "k", None)
+    assert [r.value for r in read().to_the_end()] == [None]  # type: ignore[operator]
+
+
+def test_a_message_of_five_megabytes_passes(settings: Settings, topic: str, read: object) -> None:
+    body = b"x" * (5 * 1024 * 1024)
+    with Producer(settings) as producer:
+        producer.send(topic, "k", body)
+    assert [r.value for r in read().to_the_end()] == [body]  # type: ignore[operator]
+
+
+def test_a_message_too_large_is_said(settings: Settings, topic: str, read: object) -> None:
+    def send_both() -> None:
+        with Producer(settings) as producer:
+            producer.send(topic, "k", b"neighbour")
+            producer.send(topic, "k", b"x" * (9 * 1024 * 1024))
+
+    with pytest.raises(UnavailableError, match="too large"):
+        send_both()
+    assert [r.value for r in read().to_the_end()] == [b"neighbour"]  # type: ignore[operator]
+
+
+def test_two_members_share_the_partitions(settings: Settings, topic: str, read: object) -> None:
+    group = f"group-{uuid.uuid4().hex}"
+    one, two = read(group), read(group)  # type: ignore[operator]
+    deadline = time.monotonic() + 60
+    while not (len(one.assigned) == len(two.assigned) == 2):
+        assert time.monotonic() < deadline, (one.assigned, two.assigned)
+        for reading in (one, two):
+            reading.consumer.poll(10, 0.1)
+    assert len({*one.assigned, *two.assigned}) == 4
+
+
+def test_a_broker_that_is_down_is_said_in_one_line() -> None:
+    from playlake.stack import ports
+
+    free = ports.choose(1)[0]
+    down = Settings(_env_file=None, kafka_bootstrap=f"127.0.0.1:{free}", kafka_timeout_s=1)
+    for use in (Admin, Producer):
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{free} does not answer"):
+            use(down)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        Consumer(down, ["t"], group="g", on_assign=lambda _: {}, on_revoke=lambda _: None)

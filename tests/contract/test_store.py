@@ -1,0 +1,78 @@
+"""What every object store must do for playlake."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake.store import Store
+from playlake.settings import Settings
+
+
+@pytest.fixture(params=["embedded"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """A running store of each kind, with a bucket of the test's own."""
+    request.getfixturevalue("stack_settings")
+    return request.getfixturevalue({"embedded": "lake_settings"}[request.param])
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    made = Store(settings)
+    made.ensure_bucket()
+    return made
+
+
+def test_the_bucket_is_made_once(settings: Settings, store: Store) -> None:
+    store.write("a", b"1")
+    store.ensure_bucket()
+    Store(settings).ensure_bucket()
+    assert store.read("a") == b"1"
+
+
+def test_objects_are_written_read_listed_and_removed(store: Store) -> None:
+    for key in ("x/1", "x/2", "y/hour=01/3"):
+        store.write(key, key.encode())
+    assert store.read("y/hour=01/3") == b"y/hour=01/3"
+    assert store.keys("x") == ["x/1", "x/2"]
+    store.delete("x/1")
+    assert store.keys("x") == ["x/2"]
+    with pytest.raises(FileNotFoundError):
+        store.read("x/1")
+
+
+def test_conditional_put_is_honoured_and_leaves_nothing_behind(store: Store) -> None:
+    store.check_conditional_put()
+    store.check_conditional_put()
+    assert store.keys("bronze") == []
+
+
+def test_a_store_that_ignores_conditional_put_is_refused(store: Store) -> None:
+    # The real store, asked without the condition: what a store that ignores it would do.
+    real = store._fs.call_s3
+
+    def without_condition(method: str, **arguments: object) -> object:
+        arguments.pop("IfNoneMatch", None)
+        return real(method, **arguments)
+
+    store._fs.call_s3 = without_condition
+    with pytest.raises(PlaylakeError, match="ignores conditional PUT"):
+        store.check_conditional_put()
+    assert store.keys("bronze") == []
+
+
+def test_wrong_keys_are_an_error_without_the_secret_in_it(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"s3_secret_key": SecretStr("not-the-secret-key")})
+    with pytest.raises(UnavailableError) as raised:
+        Store(wrong).ensure_bucket()
+    assert "not-the-secret-key" not in str(raised.value)
+    assert settings.s3_endpoint in str(raised.value)
+
+
+def test_a_store_that_is_down_is_said_in_one_line(settings: Settings) -> None:
+    from playlake.stack import ports
+
+    gone = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{ports.choose(1)[0]}"})
+    with pytest.raises(UnavailableError, match="playlake status"):
+        Store(gone).ensure_bucket()

@@ -1,0 +1,114 @@
+"""The command line itself: what it says to wrong use, and that errors are JSON where JSON was asked for."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from playlake.lake import verify
+from playlake.settings import Settings
+from tests.support import Cli
+
+WRONG = [
+    ("land", "--for", "soon"),
+    ("land", "--for", "-5s"),
+    ("simulate", "--for", "5s"),
+    ("simulate", "--plays", "0"),
+    ("simulate", "--end", "yesterday"),
+    ("nonsense",),
+    ("land", "--nonsense"),
+    ("import",),
+    ("import", "no-such-file.json"),
+    ("demo", "--history", "no-such-folder"),
+    ("demo", "--user", " "),
+]
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_wrong_use_is_one_message_and_exit_code_2(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = Cli(tmp_path / "home")(*args, check=2)
+    assert done.err.startswith("playlake: ")
+    assert len(done.err.splitlines()) <= 2
+    assert done.out == ""
+
+
+def test_errors_are_json_too(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    assert "playlake up" in cli("lake", "verify", "--json", check=1).json["error"]
+    assert "--for" in cli("land", "--for", "soon", "--json", check=2).json["error"]
+
+
+@pytest.mark.parametrize("args", [(), ("lake",), ("serve",)], ids=["playlake", "lake", "serve"])
+def test_a_group_without_a_command_shows_its_help(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = Cli(tmp_path / "home")(*args, check=2)
+    assert "Usage: " in done.out + done.err
+    assert "playlake: " not in done.err
+
+
+def test_nothing_is_made_by_wrong_use(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    for args in WRONG:
+        cli(*args, check=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+LONG = "select count(*) from range(1000000000) as a(n), range(1000) as b(m) where (n * m) % 7 = 3"
+
+
+def test_ctrl_c_in_a_query_is_an_interruption_and_no_bug(tmp_path: Path) -> None:
+    """DuckDB makes an error of its own of it, and would run the query to its end when it is closed."""
+    code = f"""
+import sys, playlake.doctor
+from playlake.cli import main
+from playlake.settings import Settings
+from playlake.warehouse import duck
+
+def examine(_):
+    with duck.connect(Settings(_env_file=None, s3_endpoint="http://127.0.0.1:1")) as connection:
+        print("running", flush=True)
+        connection.execute({LONG!r})
+
+playlake.doctor.examine = examine
+sys.argv = ["playlake", "doctor"]
+main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=Cli(tmp_path / "home").env,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130, err
+    assert err.startswith("playlake: Interrupted.")
+
+
+def test_ctrl_c_while_verifying_is_no_finding() -> None:
+    class Interrupted:
+        def execute(self, query: str, parameters: object = None) -> object:
+            if "delta_list_files" in query:
+                return self
+            raise RuntimeError("Query interrupted")
+
+        def fetchall(self) -> list[tuple[str]]:
+            return [("s3://lake/file.parquet",)]
+
+    report = verify.Report()
+    with pytest.raises(RuntimeError, match="Query interrupted"):
+        verify._readable_files(Interrupted(), Settings(_env_file=None), "bronze/plays", report)
+    assert report.unreadable_files == []

@@ -1,0 +1,194 @@
+"""Running the command as a person does, and making exports to feed it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+import s3fs
+
+from playlake import events
+from playlake.lake import tables
+from playlake.lake.store import storage_options
+from playlake.settings import PREFIX, load_settings
+from playlake.stack import attach
+from playlake.stack.process import leftovers
+from playlake.warehouse import duck
+
+HISTORY = "TEST_HISTORY"
+"""Environment variable that names a real export to test with, instead of a made one."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one object on standard output."""
+        return json.loads(self.out)
+
+
+class Cli:
+    """``playlake`` on a home of its own."""
+
+    started: ClassVar[list[subprocess.Popen[str]]] = []
+    """What tests have started and not waited for."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        self.home = home
+        settings = {"min_free_mb": 0, **settings}
+        clean = {n: v for n, v in os.environ.items() if not n.startswith(PREFIX)}
+        self.env = {**clean, f"{PREFIX}HOME": str(home)} | {f"{PREFIX}{n.upper()}": str(v) for n, v in settings.items()}
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Run a command and do not wait."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "playlake", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env,
+            cwd=self.home.parent,
+        )
+        self.started.append(process)
+        return process
+
+    def __call__(self, *args: str, timeout: float = 200, check: int | None = 0) -> Done:
+        """Run a command to its end; ``check`` is the exit code it must have."""
+        with self.start(*args) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        done = Done(process.returncode, out, err)
+        assert "Traceback" not in err, err
+        if check is not None:
+            assert done.code == check, f"{args}: exit code {done.code}\n{out}\n{err}"
+        return done
+
+    def json(self, *args: str, **kwargs: Any) -> Any:
+        """Run a command with ``--json``."""
+        return self(*args, "--json", **kwargs).json
+
+    def settings(self) -> Any:
+        """Settings with the addresses of the running stack, for clients of the test's own."""
+        return attach(load_settings(_env_file=None, home=self.home, min_free_mb=0))
+
+    def pid(self, name: str) -> int:
+        """Process id of one of the servers."""
+        return int(self.state()["processes"][name]["pid"])
+
+    def state(self) -> Any:
+        """What the home's state file says."""
+        return json.loads((self.home / "run" / "stack.json").read_text())
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one of the servers, waited for."""
+        process = psutil.Process(self.pid(name))
+        process.kill()
+        process.wait(10)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this home that lives."""
+        return leftovers(self.home.resolve(), [])
+
+
+def assert_whole(cli: Cli, *, pending: int | None = 0) -> Any:
+    """``lake verify`` finds nothing wrong; returns its report."""
+    report = cli.json("lake", "verify")
+    assert (report["lost"], report["doubled"], report["unreadable"], report["misplaced"]) == (0, 0, 0, 0)
+    if pending is not None:
+        assert report["pending"] == pending
+    return report
+
+
+def bronze_ids(cli: Cli) -> list[str]:
+    """Every event id in the bronze plays, with repeats."""
+    settings = cli.settings()
+    with duck.connect(settings) as connection:
+        uri = f"s3://{settings.s3_bucket}/{tables.FOLDERS[events.PLAYS]}"
+        return [r[0] for r in connection.execute(f"select event_id from delta_scan('{uri}')").fetchall()]
+
+
+def parquet_files(cli: Cli, folder: str) -> tuple[s3fs.S3FileSystem, list[str]]:
+    """A client of the lake's store that is not ours, and the Parquet files below a folder."""
+    settings = cli.settings()
+    options = storage_options(settings)
+    filesystem = s3fs.S3FileSystem(
+        key=options["AWS_ACCESS_KEY_ID"],
+        secret=options["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=settings.s3_endpoint,
+        skip_instance_cache=True,
+    )
+    return filesystem, [f for f in filesystem.find(f"{settings.s3_bucket}/{folder}") if f.endswith(".parquet")]
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 60, every: float = 0.1) -> Any:
+    """The first true value of ``what()``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"did not come true within {seconds} s")
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT, timeout: float = 60) -> Done:
+    """Signal a command and wait for its end."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=timeout)
+    assert "Traceback" not in err, err
+    return Done(process.returncode, out, err)
+
+
+def make_export(folder: Path, rows: int, *, files: int = 2, seed: int = 1) -> Path:
+    """An account export in Spotify's form: some tracks of a few artists, identical rows and zero lengths among them."""
+    rng = random.Random(seed)
+    at = datetime(2024, 1, 1, 8, tzinfo=UTC)
+    made: list[dict[str, object]] = []
+    while len(made) < rows:
+        at += timedelta(minutes=rng.choice((0, 0, 2, 3, 4, 60)))
+        artist = rng.randrange(25)
+        row = {
+            "endTime": at.strftime("%Y-%m-%d %H:%M"),
+            "artistName": f"Künstler {artist}",
+            "trackName": f"Stück {artist}-{rng.randrange(12)}",
+            "msPlayed": rng.choice((0, 900, 30_000, 180_000, 240_000, 900_000)),
+        }
+        made += [row] * (2 if rng.random() < 0.02 else 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = made[:rows]
+    size = -(-rows // files)
+    for n in range(files):
+        part = made[n * size : (n + 1) * size]
+        (folder / f"StreamingHistory{n}.json").write_text(json.dumps(part, ensure_ascii=False, indent=1), "utf-8")
+    return folder
+
+
+def history(folder: Path) -> Path:
+    """The real export that ``TEST_HISTORY`` names, or a made one of 5,000 plays."""
+    given = os.environ.get(HISTORY)
+    return Path(given) if given else make_export(folder, 5_000, files=3)
+
+
+def rows_of(export: Path) -> list[dict[str, Any]]:
+    """All rows of an export, read all at once by the standard library."""
+    files = sorted(export.glob("StreamingHistory*.json"))
+    return [row for file in files for row in json.loads(file.read_text("utf-8"))]

@@ -1,0 +1,60 @@
+"""What is not documented fails: settings, commands, and what the README promises to be there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from playlake.settings import PREFIX, ROOT, Settings
+
+NAMES = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+
+
+def generated() -> object:
+    spec = importlib.util.spec_from_file_location("configuration", ROOT / "scripts" / "configuration.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_in_both_lists(name: str) -> None:
+    assert re.search(rf"^#{name}=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert f"| `{name}` |" in (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_both_lists_are_what_the_settings_say_today() -> None:
+    module = generated()
+    assert (ROOT / ".env.example").read_text() == module.dotenv()  # type: ignore[attr-defined]
+    assert (ROOT / "docs" / "configuration.md").read_text() == module.markdown()  # type: ignore[attr-defined]
+
+
+def test_the_readme_names_every_command() -> None:
+    help_text = subprocess.run([sys.executable, "-m", "playlake", "--help"], capture_output=True, text=True, check=True)
+    commands = re.findall(r"^│ ([a-z]+) ", help_text.stdout, re.MULTILINE)
+    assert len(commands) >= 11
+    readme = (ROOT / "README.md").read_text()
+    assert [c for c in commands if f"playlake {c}" not in readme] == []
+
+
+def test_make_alone_prints_a_help_with_every_public_target() -> None:
+    printed = subprocess.run(
+        ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True
+    )
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
+        assert f"make {target} " in printed.stdout
+
+
+def test_every_link_inside_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "SETUP.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,286 @@
+"""Events on Kafka: what is valid is read, what is not gives a reason, and nothing else ever happens."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as h
+from hypothesis import strategies as st
+
+from playlake.events import (
+    BY_TOPIC,
+    LIKES,
+    NOW_PLAYING,
+    PLAYS,
+    SKIPS,
+    TOPICS,
+    CurrentlyPlaying,
+    Event,
+    InvalidEventError,
+    decode,
+    encode,
+    event_id,
+    id_bytes,
+    surrogate_track_id,
+)
+from playlake.events.model import utc_from_ms
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AT_MS = int(AT.timestamp() * 1000)
+PLAY: dict[str, Any] = {
+    "event_id": "e1",
+    "user_id": "u1",
+    "event_type": "play",
+    "track_id": "t1",
+    "track_name": "Song",
+    "artist_name": "Band",
+    "album_name": None,
+    "duration_ms": 180_000,
+    "played_at": "2026-01-01T12:00:00Z",
+    "device_type": None,
+}
+SHOWN: dict[str, Any] = {
+    "user_id": "u1",
+    "track_id": "t1",
+    "track_name": "Song",
+    "artist": "Band",
+    "started_at": None,
+    "detected_at": "2026-01-01T12:00:00Z",
+}
+
+
+def read(fields: object, topic: str = PLAYS) -> Event | CurrentlyPlaying:
+    return decode(topic, json.dumps(fields).encode(), AT_MS)
+
+
+@pytest.mark.parametrize(("topic", "kind"), [(PLAYS, "play"), (SKIPS, "skip"), (LIKES, "like")])
+def test_plays_skips_and_likes(topic: str, kind: str) -> None:
+    event = read(PLAY | {"event_type": kind}, topic)
+    assert isinstance(event, Event)
+    assert (event.event_type, event.played_at, event.duration_ms) == (kind, AT, 180_000)
+    assert (event.album_name, event.extra, event.ms_played) == (None, None, None)
+
+
+def test_currently_playing() -> None:
+    shown = read(SHOWN, NOW_PLAYING)
+    assert isinstance(shown, CurrentlyPlaying)
+    assert (shown.artist, shown.started_at, shown.detected_at) == ("Band", None, AT)
+
+
+def test_another_time_zone_is_the_same_moment() -> None:
+    event = read(PLAY | {"played_at": "2026-01-01T14:00:00+02:00"})
+    assert isinstance(event, Event)
+    assert event.played_at == AT
+
+
+def without(name: str, fields: dict[str, Any] = PLAY) -> dict[str, Any]:
+    return {k: v for k, v in fields.items() if k != name}
+
+
+def raw(fields: object = PLAY) -> bytes:
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        pytest.param(None, "no value", id="no value"),
+        pytest.param(b"", "not JSON", id="empty"),
+        pytest.param(b'{"event_id": ', "not JSON", id="cut off"),
+        pytest.param(b"\xff\xfe\x00", "not JSON", id="binary"),
+        pytest.param(raw().replace(b"Song", b"\xffong"), "not JSON.*utf-8", id="bad UTF-8"),
+        pytest.param(raw()[:-1] + b', "more": "\xff"}', "not JSON.*utf-8", id="bad UTF-8 in an extra"),
+        pytest.param(b"[" * 100_000, "not JSON.*recursion", id="deep"),
+        pytest.param(b'{"a":' * 100_000, "not JSON.*recursion", id="deep objects"),
+        pytest.param(raw()[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "recursion", id="deep extra"),
+        pytest.param(b"null", "got `null`", id="null"),
+        pytest.param(b"[]", "got `array`", id="array"),
+        pytest.param(b"5", "got `int`", id="number"),
+        pytest.param(raw(without("track_id")), "missing required field `track_id`", id="missing field"),
+        pytest.param(raw(PLAY | {"event_id": ""}), r"\$\.event_id", id="empty id"),
+        pytest.param(raw(PLAY | {"duration_ms": "5"}), r"got `str` - at `\$\.duration_ms`", id="wrong type"),
+        pytest.param(
+            raw(PLAY | {"track_name": None}), r"got `null` - at `\$\.track_name`", id="null where none may be"
+        ),
+        pytest.param(raw(PLAY | {"source": "elsewhere"}), r"\$\.source", id="unknown source"),
+        pytest.param(raw(PLAY | {"duration_ms": 2**63}), r"\$\.duration_ms", id="beyond 64 bits"),
+        pytest.param(raw(PLAY | {"duration_ms": 10**30}), r"\$\.duration_ms", id="huge integer"),
+        pytest.param(raw().replace(b"180000", b"1" + b"0" * 5000), "out of range", id="absurd integer"),
+        pytest.param(raw(PLAY | {"played_at": "2026-01-01T12:00:00"}), "timezone.*played_at", id="no time zone"),
+        pytest.param(raw(PLAY | {"played_at": "yesterday"}), "played_at", id="no time"),
+        pytest.param(raw(PLAY | {"played_at": "1970-01-01T00:00:00Z"}), "played_at 1970.*unknown time", id="1970"),
+        pytest.param(raw(PLAY | {"played_at": "2099-01-01T00:00:00Z"}), "played_at 2099.*future", id="2099"),
+        pytest.param(raw(PLAY | {"played_at": "0001-01-01T00:00:00+23:59"}), "unknown time", id="first year"),
+        pytest.param(raw(PLAY | {"played_at": "9999-12-31T23:59:59-23:59"}), "future", id="last year"),
+        pytest.param(raw(PLAY | {"event_type": "like"}), "'like'.*topic user_plays", id="type of another topic"),
+        pytest.param(raw(PLAY | {"event_type": "dance"}), r"\$\.event_type", id="unknown type"),
+        pytest.param(raw(PLAY | {"track_name": "\ud800"}), "not JSON", id="lone surrogate"),
+        pytest.param(raw(PLAY | {"more": "\udfff!"}), "not JSON", id="lone surrogate in an extra"),
+        pytest.param(raw(PLAY | {"extra": "x"}), "`extra` is reserved", id="reserved"),
+        pytest.param(raw(PLAY | {"extra": 5}), "`extra` is reserved", id="reserved, another type"),
+        pytest.param(raw(PLAY | {"extra": "x", "more": 1}), "`extra` is reserved", id="reserved, beside an extra"),
+    ],
+)
+def test_bad_messages_have_a_reason(value: bytes | None, why: str) -> None:
+    with pytest.raises(InvalidEventError, match=why):
+        decode(PLAYS, value, AT_MS)
+
+
+def test_currently_playing_has_the_same_limits() -> None:
+    with pytest.raises(InvalidEventError, match="missing required field `artist`"):
+        read(without("artist", SHOWN), NOW_PLAYING)
+    with pytest.raises(InvalidEventError, match="detected_at 1970"):
+        read(SHOWN | {"detected_at": "1970-01-01T00:00:00Z"}, NOW_PLAYING)
+
+
+def test_clocks_may_differ_by_a_day() -> None:
+    assert read(PLAY | {"played_at": (AT + timedelta(days=1)).isoformat()})
+    with pytest.raises(InvalidEventError, match="future"):
+        read(PLAY | {"played_at": (AT + timedelta(days=1, seconds=1)).isoformat()})
+
+
+def test_extras_are_kept_and_written_again() -> None:
+    more = {"shuffle": True, "platform": "ios", "nested": {"a": [1, 2.5, None, "ü"]}, "big": 10**30}
+    event = read(PLAY | more)
+    assert event.extra is not None
+    assert json.loads(event.extra) == more
+    assert json.loads(encode(event)).items() >= more.items()
+    assert decode(PLAYS, encode(event), AT_MS) == event
+
+
+def test_extras_of_currently_playing() -> None:
+    shown = read(SHOWN | {"volume": 40}, NOW_PLAYING)
+    assert shown.extra == '{"volume":40}'
+    assert decode(NOW_PLAYING, encode(shown), AT_MS) == shown
+
+
+def test_unknown_optional_fields_are_left_out() -> None:
+    written = json.loads(encode(read(PLAY)))
+    assert written == PLAY  # what a source must give is written even when null, what it may give is not
+
+
+# -- for any event ------------------------------------------------------------------------------------------------
+
+UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+NAMED = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+LONG = st.integers(-(2**63), 2**63 - 1)
+ZONES = st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+ANY_TIME = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=ZONES)
+PAST = st.datetimes(datetime(2000, 1, 2), datetime(2025, 12, 31), timezones=ZONES)
+JSON = st.recursive(
+    st.none() | st.booleans() | LONG | st.floats(allow_nan=False, allow_infinity=False) | UNICODE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(UNICODE, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def extras(kind: type[msgspec.Struct]) -> st.SearchStrategy[str | None]:
+    names = UNICODE.filter(lambda name: name not in kind.__struct_fields__)
+    found = st.dictionaries(names, JSON, min_size=1, max_size=3)
+    return st.none() | found.map(lambda fields: msgspec.json.encode(fields).decode())
+
+
+@st.composite
+def an_event(draw: st.DrawFn) -> tuple[str, Event | CurrentlyPlaying]:
+    topic = draw(st.sampled_from(TOPICS))
+    names = {"user_id": NAMED, "track_id": NAMED, "track_name": UNICODE}
+    if topic == NOW_PLAYING:
+        fields = names | {"artist": UNICODE, "started_at": st.none() | ANY_TIME, "detected_at": PAST}
+    else:
+        text, number = st.none() | UNICODE, st.none() | LONG
+        fields = names | {
+            "event_id": NAMED,
+            "event_type": st.just({PLAYS: "play", SKIPS: "skip", LIKES: "like"}[topic]),
+            "artist_name": UNICODE,
+            "played_at": PAST,
+            "source": st.sampled_from([None, "lastfm", "simulator"]),
+            "time_precision_s": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            "skipped": st.none() | st.booleans(),
+            **dict.fromkeys(("duration_ms", "schema_version", "ms_played"), number),
+            **dict.fromkeys(("started_at", "ended_at"), st.none() | ANY_TIME),
+            **dict.fromkeys(("album_name", "device_type", "isrc", "album_image_url", "reason_start"), text),
+            **dict.fromkeys(("reason_end", "context_uri", "country"), text),
+        }
+    kind = BY_TOPIC[topic]
+    fields["extra"] = extras(kind)
+    assert set(fields) == set(kind.__struct_fields__)
+    return topic, kind(**draw(st.fixed_dictionaries(fields)))
+
+
+@h(deadline=None)
+@given(an_event())
+def test_what_is_written_is_read(pair: tuple[str, Event | CurrentlyPlaying]) -> None:
+    topic, event = pair
+    assert decode(topic, encode(event), AT_MS) == event
+
+
+def reason(topic: str, value: bytes, timestamp: int) -> str:
+    """Why a message is refused; any other error than that is the test's failure."""
+    try:
+        decode(topic, value, timestamp)
+    except InvalidEventError as error:
+        return str(error)
+    return "valid"
+
+
+@h(deadline=None, max_examples=300)
+@given(st.sampled_from(TOPICS), st.binary(max_size=60), st.integers(-(2**63), 2**63 - 1))
+@example(PLAYS, raw(), -(2**63))
+@example(PLAYS, raw(), 2**63 - 1)
+def test_random_bytes_are_refused_and_nothing_else(topic: str, value: bytes, timestamp: int) -> None:
+    assert reason(topic, value, timestamp)
+
+
+@h(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from(sorted(PLAY)) | UNICODE, JSON, max_size=4), st.integers(0, 400), st.binary())
+def test_damaged_messages_are_refused_and_nothing_else(fields: dict[str, Any], place: int, junk: bytes) -> None:
+    whole = msgspec.json.encode(PLAY | fields)
+    assert reason(PLAYS, whole, AT_MS)
+    assert reason(PLAYS, whole[:place] + junk + whole[place + len(junk) :], AT_MS)
+
+
+# -- ids and times ------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_the_same_for_ever() -> None:
+    assert event_id("simulator", "7", 1) == "d293aa76-5ddc-5487-86a1-65ceb7811da7"
+    assert surrogate_track_id("Sigur Rós", "Sæglópur") == "surrogate:430c436e881d5e068e4c032ee8eb6ef1"
+
+
+def test_ids_tell_apart_what_is_different() -> None:
+    assert event_id("a", "b") != event_id("b", "a")
+    assert event_id("a", "bc") != event_id("ab", "c")
+    assert surrogate_track_id("a", "b") != surrogate_track_id("b", "a")
+
+
+def test_surrogate_ids_do_not_depend_on_the_unicode_form() -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Sigur Rós") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    assert surrogate_track_id(composed, "x") == surrogate_track_id(decomposed, "x")
+    assert surrogate_track_id("x", composed) == surrogate_track_id("x", decomposed)
+
+
+def test_ids_in_bytes() -> None:
+    one = event_id("a")
+    assert len(id_bytes(one)) == 16
+    assert id_bytes(one) == id_bytes(one.upper())
+    assert id_bytes("no uuid") == b"no uuid"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        (AT_MS + 1, AT + timedelta(milliseconds=1)),
+        (-1, datetime(1970, 1, 1, tzinfo=UTC)),
+        (-(2**63), datetime(1970, 1, 1, tzinfo=UTC)),
+        (2**63 - 1, datetime(9999, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_time_stamps_of_kafka(milliseconds: int, expected: datetime) -> None:
+    assert utc_from_ms(milliseconds) == expected

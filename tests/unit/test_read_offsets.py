@@ -1,0 +1,105 @@
+"""Reading a log to its end where the broker claims offsets that it does not give (Tansu, after a full disk)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+
+from playlake.broker import TopicPartition, consume, read_offsets
+from playlake.errors import UnavailableError
+from playlake.settings import Settings
+
+BROKEN, WHOLE, EMPTY = TopicPartition("t", 0), TopicPartition("t", 1), TopicPartition("u", 0)
+
+
+class Message:
+    def __init__(self, tp: TopicPartition, offset: int, *, end: bool = False) -> None:
+        self.tp, self.at, self.end = tp, offset, end
+
+    def topic(self) -> str:
+        return self.tp.topic
+
+    def partition(self) -> int:
+        return self.tp.partition
+
+    def offset(self) -> int:
+        return self.at
+
+    def error(self) -> ck.KafkaError | None:
+        return ck.KafkaError(ck.KafkaError._PARTITION_EOF) if self.end else None
+
+
+class Log:
+    """A client of a broker that holds ``rows``, claims ``claims``, and tells no end while a broken one is asked for."""
+
+    def __init__(self, rows: dict[TopicPartition, int], claims: dict[TopicPartition, int]) -> None:
+        self.rows, self.claims, self.asked = rows, claims, {}
+
+    def assign(self, partitions: list[ck.TopicPartition]) -> None:
+        self.asked = {TopicPartition(p.topic, p.partition): max(p.offset, 0) for p in partitions}
+
+    def consume(self, _count: int, _timeout: float) -> list[Message]:
+        found = [Message(tp, at) for tp, start in self.asked.items() for at in range(start, self.rows[tp])]
+        if all(self.claims[tp] == self.rows[tp] for tp in self.asked):
+            found += [Message(tp, self.rows[tp], end=True) for tp in self.asked]
+        self.asked = {tp: self.rows[tp] for tp in self.asked}
+        return found
+
+    def get_watermark_offsets(self, tp: ck.TopicPartition, cached: bool) -> tuple[int, int]:
+        assert cached
+        return 0, self.claims[TopicPartition(tp.topic, tp.partition)]
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(_env_file=None, kafka_bootstrap="127.0.0.1:1")
+
+
+def use(monkeypatch: pytest.MonkeyPatch, log: Log, *, answers: bool = True) -> None:
+    monkeypatch.setattr(consume, "_client", lambda *_: log)
+    monkeypatch.setattr(consume, "answers", lambda *_: answers)
+
+
+def test_a_stuck_partition_is_told_and_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    use(monkeypatch, Log({BROKEN: 3, WHOLE: 5, EMPTY: 0}, {BROKEN: 9, WHOLE: 5, EMPTY: 0}))
+    unread: list[Any] = []
+    found = read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05, on_unread=lambda *what: unread.append(what))
+    assert {tp: list(at) for tp, at in found.items()} == {BROKEN: [0, 1, 2], WHOLE: [0, 1, 2, 3, 4], EMPTY: []}
+    assert unread == [(BROKEN, 3, 9)]
+
+
+def test_partitions_that_say_nothing_together_are_read_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    log = Log({BROKEN: 3, WHOLE: 5, EMPTY: 0}, {BROKEN: 9, WHOLE: 5, EMPTY: 0})
+    use(monkeypatch, log)
+    alone, known = log.consume, log.get_watermark_offsets
+    monkeypatch.setattr(log, "consume", lambda *a: alone(*a) if len(log.asked) == 1 else [])
+    monkeypatch.setattr(
+        log, "get_watermark_offsets", lambda *a, **k: known(*a, **k) if len(log.asked) == 1 else (0, -1001)
+    )
+    unread: list[Any] = []
+    found = read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05, on_unread=lambda *what: unread.append(what))
+    assert {tp: list(at) for tp, at in found.items()} == {BROKEN: [0, 1, 2], WHOLE: [0, 1, 2, 3, 4], EMPTY: []}
+    assert unread == [(BROKEN, 3, 9)]
+
+
+def test_silence_without_a_reason_is_no_end(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    log = Log({WHOLE: 5, EMPTY: 0}, {WHOLE: 5, EMPTY: 0})
+    use(monkeypatch, log)
+    monkeypatch.setattr(log, "consume", lambda *_: [])
+    monkeypatch.setattr(log, "get_watermark_offsets", lambda *_, **__: (-1001, -1001))
+    with pytest.raises(UnavailableError, match="no data of u/0"):
+        read_offsets(settings, {"u": 1}, stall_s=0.05)
+
+
+def test_a_broker_that_is_gone(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    use(monkeypatch, Log({BROKEN: 3}, {BROKEN: 9}), answers=False)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        read_offsets(settings, {"t": 1}, stall_s=0.05)
