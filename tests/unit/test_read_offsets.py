@@ -90,6 +90,39 @@ def test_partitions_that_say_nothing_together_are_read_one_by_one(
     assert unread == [(BROKEN, 3, 9)]
 
 
+def test_a_fetch_that_never_returns_holds_up_its_own_connection_only(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """A client has one fetch under way per broker: what it asks for next waits behind the one that hangs."""
+    rows = {BROKEN: 3, WHOLE: 5, EMPTY: 0}
+    opened: list[Log] = []
+
+    class Hanging(Log):
+        hangs = False
+
+        def consume(self, count: int, timeout: float) -> list[Message]:
+            self.hangs = self.hangs or BROKEN in self.asked
+            return [] if self.hangs else super().consume(count, timeout)
+
+        def get_watermark_offsets(self, tp: ck.TopicPartition, cached: bool) -> tuple[int, int]:
+            return (-1001, -1001) if self.hangs else super().get_watermark_offsets(tp, cached)
+
+        def close(self) -> None:
+            opened.remove(self)
+
+    def client(*_: Any) -> Log:
+        opened.append(Hanging(rows, rows))
+        return opened[-1]
+
+    monkeypatch.setattr(consume, "_client", client)
+    monkeypatch.setattr(consume, "answers", lambda *_: True)
+    seen: list[int] = []
+    with pytest.raises(UnavailableError, match="no data of t/0"):
+        read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05, on_progress=seen.append)
+    assert seen[-1] == rows[WHOLE]
+    assert not opened
+
+
 def test_silence_without_a_reason_is_no_end(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     log = Log({WHOLE: 5, EMPTY: 0}, {WHOLE: 5, EMPTY: 0})
     use(monkeypatch, log)

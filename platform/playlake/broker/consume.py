@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -202,59 +201,85 @@ def read_offsets(
     offsets = {TopicPartition(topic, p): array("q") for topic, count in topics.items() for p in range(count)}
     if not offsets:
         return offsets
-    reasons: list[str] = []
-    client = _client(settings, "playlake-reader", lambda error: reasons.append(error.str()))
+    reader = _Reader(settings, offsets, stall_s, on_progress, on_unread)
     # All in one fetch, which is fast; one by one where that says nothing, as one of them may hold up the others.
-    groups: deque[set[TopicPartition]] = deque([set(offsets)])
     silent: list[TopicPartition] = []
+    for tp in sorted(reader.read(set(offsets))):
+        silent += reader.read({tp})
+        if len(silent) > _SILENT:
+            break
+    if silent:
+        raise config.down(settings, "no data of " + ", ".join(f"{t}/{p}" for t, p in silent))
+    return offsets
 
-    def position(tp: TopicPartition) -> int:
-        return offsets[tp][-1] + 1 if offsets[tp] else 0
 
-    def assign(partitions: Iterable[TopicPartition]) -> None:
-        client.assign([ck.TopicPartition(*tp, position(tp) or ck.OFFSET_BEGINNING) for tp in partitions])
+@dataclass(slots=True)
+class _Reader:
+    """Reads partitions to their end into ``offsets``."""
 
-    try:
-        while groups:
-            still_open = groups.popleft()
-            assign(still_open)
+    settings: Settings
+    offsets: dict[TopicPartition, array[int]]
+    stall_s: float
+    on_progress: Callable[[int], None] | None
+    on_unread: Callable[[TopicPartition, int, int], None] | None
+    reasons: list[str] = field(default_factory=list)
+
+    def read(self, still_open: set[TopicPartition]) -> set[TopicPartition]:
+        """Read these with one client, and return those that stayed silent without a reason.
+
+        Each call has a connection of its own: a client has one fetch under way per broker, and one that hangs would
+        hold up all that the same client asks for later.
+        """
+        client = _client(self.settings, "playlake-reader", lambda error: self.reasons.append(error.str()))
+        try:
+            self._assign(client, still_open)
             last = time.monotonic()
             while still_open:
-                messages = client.consume(20_000, 0.1)
-                if messages:
+                if messages := client.consume(20_000, 0.1):
                     last = time.monotonic()
-                elif time.monotonic() - last > stall_s:
-                    if not answers(settings, 1.0):
-                        raise config.down(settings, reasons[-1] if reasons else "no data")
-                    claims = {
-                        tp: client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)[1] for tp in still_open
-                    }
-                    stuck = {tp: claimed for tp, claimed in sorted(claims.items()) if claimed > position(tp)}
+                    still_open = still_open - self._take(messages)
+                elif time.monotonic() - last > self.stall_s:
+                    if not answers(self.settings, 1.0):
+                        raise config.down(self.settings, self.reasons[-1] if self.reasons else "no data")
+                    stuck = self._stuck(client, still_open)
                     if not stuck:
-                        if len(still_open) > 1:
-                            groups.extend({tp} for tp in sorted(still_open))
-                        else:
-                            silent += still_open
                         break
-                    for tp, claimed in stuck.items():
-                        if on_unread:
-                            on_unread(tp, position(tp), claimed)
-                    still_open -= set(stuck)
-                    assign(still_open)
+                    still_open = still_open - stuck
+                    self._assign(client, still_open)
                     last = time.monotonic()
-                for message in messages:
-                    error = message.error()
-                    tp = TopicPartition(message.topic(), message.partition())
-                    if error is None:
-                        offsets[tp].append(message.offset())
-                    elif error.code() == ck.KafkaError._PARTITION_EOF:
-                        still_open.discard(tp)
-                    else:
-                        reasons.append(error.str())
-                if messages and on_progress:
-                    on_progress(sum(map(len, offsets.values())))
-            if len(silent) > _SILENT or (silent and not groups):
-                raise config.down(settings, "no data of " + ", ".join(f"{t}/{p}" for t, p in silent))
-    finally:
-        client.close()
-    return offsets
+        finally:
+            client.close()
+        return still_open
+
+    def _position(self, tp: TopicPartition) -> int:
+        return self.offsets[tp][-1] + 1 if self.offsets[tp] else 0
+
+    def _assign(self, client: ck.Consumer, partitions: Iterable[TopicPartition]) -> None:
+        client.assign([ck.TopicPartition(*tp, self._position(tp) or ck.OFFSET_BEGINNING) for tp in partitions])
+
+    def _take(self, messages: Iterable[ck.Message]) -> set[TopicPartition]:
+        """Note their offsets, and return the partitions whose end was told."""
+        ended = set()
+        for message in messages:
+            error = message.error()
+            tp = TopicPartition(message.topic(), message.partition())
+            if error is None:
+                self.offsets[tp].append(message.offset())
+            elif error.code() == ck.KafkaError._PARTITION_EOF:
+                ended.add(tp)
+            else:
+                self.reasons.append(error.str())
+        if self.on_progress:
+            self.on_progress(sum(map(len, self.offsets.values())))
+        return ended
+
+    def _stuck(self, client: ck.Consumer, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those of which the broker claims more than it gives; each is told to ``on_unread``."""
+        stuck = set()
+        for tp in sorted(partitions):
+            claimed = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)[1]
+            if claimed > self._position(tp):
+                stuck.add(tp)
+                if self.on_unread:
+                    self.on_unread(tp, self._position(tp), claimed)
+        return stuck
