@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import psutil
 import pytest
 
-from playlake.stack import ports
+from playlake.lake.store import Store
+from playlake.stack import mending, ports
+from playlake.stack.servers import KAFKA_LOG_BUCKET
 from tests.support import Cli, assert_whole, bronze_ids, end, parquet_files, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -162,3 +165,41 @@ def test_a_missing_file_of_the_lake_is_named_by_verify_to_which_build_points(tmp
     assert report["lost"] > 0
     assert files[0].rpartition("/")[2] in report["findings"][0]["path"]
     cli("down")
+
+
+def test_a_torn_index_of_the_store_is_mended_before_it_starts(cli: Cli) -> None:
+    """What a full disk leaves: an index whose last entry is half written, which SeaweedFS refuses with its volume."""
+    sent = cli.json("simulate", "--plays", "600", "--listeners", "5")["produced"]
+    cli("land", "--until-idle")
+    sent += cli.json("simulate", "--plays", "600", "--listeners", "5", "--seed", "8")["produced"]
+    cli("down")
+    store = cli.home / "data" / "store"
+    torn = [p for p in store.glob("playlake*.idx") if p.stat().st_size]
+    assert len(torn) > 3
+    for index in torn:
+        os.truncate(index, index.stat().st_size - 4)
+    assert set(mending.torn_indexes(store)) == set(torn)
+    repaired = cli.json("up")["repaired"]
+    assert {f"index of {p.stem}" for p in torn} <= set(repaired)
+    cli("land", "--until-idle")
+    report = assert_whole(cli)
+    assert sum(p["in_bronze"] for p in report["partitions"]) == sent
+
+
+def test_a_part_of_the_log_that_can_not_be_read_is_told_and_not_taken_for_its_end(cli: Cli) -> None:
+    sent = cli.json("simulate", "--plays", "300", "--listeners", "5")["produced"]
+    log = Store(cli.settings().model_copy(update={"s3_bucket": KAFKA_LOG_BUCKET}))
+    path = "clusters/playlake/topics/user_plays/partitions/0000000001/watermark.json"
+    whole = log.read(path)
+    log.write(path, b"{")
+    cli("down")
+    cli("up")
+    landed = cli("land", "--until-idle", check=1)
+    assert "does not answer (no data of " in landed.err
+    verified = cli("lake", "verify", check=1)
+    assert "does not answer (no data of user_plays/1)" in verified.err
+    assert "Traceback" not in landed.err + verified.err
+    log.write(path, whole)
+    cli("land", "--until-idle")
+    report = assert_whole(cli)
+    assert sum(p["in_bronze"] for p in report["partitions"]) == sent

@@ -7,7 +7,7 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
-from playlake.broker import TopicPartition, consume, read_offsets
+from playlake.broker import TopicPartition, offsets, read_offsets
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
@@ -60,8 +60,8 @@ def settings() -> Settings:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, log: Log, *, answers: bool = True) -> None:
-    monkeypatch.setattr(consume, "_client", lambda *_: log)
-    monkeypatch.setattr(consume, "answers", lambda *_: answers)
+    monkeypatch.setattr(offsets, "client", lambda *_: log)
+    monkeypatch.setattr(offsets, "answers", lambda *_: answers)
 
 
 def test_a_stuck_partition_is_told_and_does_not_hold_up_the_others(
@@ -114,8 +114,8 @@ def test_a_fetch_that_never_returns_holds_up_its_own_connection_only(
         opened.append(Hanging(rows, rows))
         return opened[-1]
 
-    monkeypatch.setattr(consume, "_client", client)
-    monkeypatch.setattr(consume, "answers", lambda *_: True)
+    monkeypatch.setattr(offsets, "client", client)
+    monkeypatch.setattr(offsets, "answers", lambda *_: True)
     seen: list[int] = []
     with pytest.raises(UnavailableError, match="no data of t/0"):
         read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05, on_progress=seen.append)

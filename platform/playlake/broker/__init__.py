@@ -1,7 +1,8 @@
 """Producing to Kafka, consuming from it, and looking after topics: the only room with a Kafka SDK."""
 
 from playlake.broker.admin import Admin, TopicInfo
-from playlake.broker.consume import Consumer, Polled, Record, TopicPartition, read_offsets
+from playlake.broker.consume import Consumer, Polled, Record, TopicPartition
+from playlake.broker.offsets import read_offsets
 from playlake.broker.produce import Producer
 
 __all__ = ["Admin", "Consumer", "Polled", "Producer", "Record", "TopicInfo", "TopicPartition", "read_offsets"]

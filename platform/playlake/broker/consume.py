@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -58,7 +57,8 @@ def _record(message: ck.Message) -> Record:
     return Record(message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value())
 
 
-def _client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], None], **extra: Any) -> ck.Consumer:
+def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], None], **extra: Any) -> ck.Consumer:
+    """A consumer that commits nothing by itself and tells the end of each partition."""
     return ck.Consumer(
         {
             **config.librdkafka(settings),
@@ -77,6 +77,18 @@ def _client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], 
             **extra,
         }
     )
+
+
+def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:
+    """The end of a partition as the broker last told it; None while it has told nothing."""
+    low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
+    return low_high[1] if low_high and low_high[1] >= 0 else None
+
+
+def no_data(partitions: Sequence[TopicPartition]) -> str:
+    """Words for partitions of which the broker gives nothing."""
+    named = ", ".join(f"{t}/{p}" for t, p in partitions[:4])
+    return f"no data of {named}" + (f" and {len(partitions) - 4} more partitions" if len(partitions) > 4 else "")
 
 
 class Consumer:
@@ -100,7 +112,7 @@ class Consumer:
             raise config.down(settings, "no connection")
         self._down_since: float | None = None
         self._reason = ""
-        self._client = _client(settings, group, self._on_error)
+        self._client = client(settings, group, self._on_error)
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             starts = on_assign([TopicPartition(p.topic, p.partition) for p in partitions])
@@ -147,6 +159,14 @@ class Consumer:
         """The error to raise when :meth:`down_for` has become too long."""
         return config.down(self._settings, self._reason or "no answer")
 
+    def claimed_end(self, tp: TopicPartition) -> int | None:
+        """The end of an assigned partition as the broker last told it; None while it has told nothing."""
+        return claimed_end(self._client, tp)
+
+    def silent(self, partitions: Sequence[TopicPartition]) -> UnavailableError:
+        """The error to raise when the broker never told anything of these partitions."""
+        return config.down(self._settings, no_data(partitions))
+
     def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on at these offsets."""
         for tp, offset in offsets.items():
@@ -175,111 +195,3 @@ class Consumer:
         else:
             _log.warning("broker reports", error=error.str())
         self._reason = error.str()
-
-
-_SILENT = 3
-"""Partitions that may stay silent when read by themselves; one more, and the broker is said not to answer."""
-
-
-def read_offsets(
-    settings: Settings,
-    topics: Mapping[str, int],
-    *,
-    stall_s: float = 15.0,
-    on_progress: Callable[[int], None] | None = None,
-    on_unread: Callable[[TopicPartition, int, int], None] | None = None,
-) -> dict[TopicPartition, array[int]]:
-    """Every offset that the log holds now, by partition, read from its start to its end.
-
-    The end is what a fetch reports, because ``ListOffsets`` can be too low on Tansu. The group is not joined.
-
-    :param topics: number of partitions by topic.
-    :param on_unread: called with partition, position and claimed end where the broker says that there is more but
-        gives nothing for ``stall_s`` seconds (Tansu 0.6 claims offsets of a batch that it could not write).
-    :raises UnavailableError: when the broker does not answer.
-    """
-    offsets = {TopicPartition(topic, p): array("q") for topic, count in topics.items() for p in range(count)}
-    if not offsets:
-        return offsets
-    reader = _Reader(settings, offsets, stall_s, on_progress, on_unread)
-    # All in one fetch, which is fast; one by one where that says nothing, as one of them may hold up the others.
-    silent: list[TopicPartition] = []
-    for tp in sorted(reader.read(set(offsets))):
-        silent += reader.read({tp})
-        if len(silent) > _SILENT:
-            break
-    if silent:
-        raise config.down(settings, "no data of " + ", ".join(f"{t}/{p}" for t, p in silent))
-    return offsets
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Reads partitions to their end into ``offsets``."""
-
-    settings: Settings
-    offsets: dict[TopicPartition, array[int]]
-    stall_s: float
-    on_progress: Callable[[int], None] | None
-    on_unread: Callable[[TopicPartition, int, int], None] | None
-    reasons: list[str] = field(default_factory=list)
-
-    def read(self, still_open: set[TopicPartition]) -> set[TopicPartition]:
-        """Read these with one client, and return those that stayed silent without a reason.
-
-        Each call has a connection of its own: a client has one fetch under way per broker, and one that hangs would
-        hold up all that the same client asks for later.
-        """
-        client = _client(self.settings, "playlake-reader", lambda error: self.reasons.append(error.str()))
-        try:
-            self._assign(client, still_open)
-            last = time.monotonic()
-            while still_open:
-                if messages := client.consume(20_000, 0.1):
-                    last = time.monotonic()
-                    still_open = still_open - self._take(messages)
-                elif time.monotonic() - last > self.stall_s:
-                    if not answers(self.settings, 1.0):
-                        raise config.down(self.settings, self.reasons[-1] if self.reasons else "no data")
-                    stuck = self._stuck(client, still_open)
-                    if not stuck:
-                        break
-                    still_open = still_open - stuck
-                    self._assign(client, still_open)
-                    last = time.monotonic()
-        finally:
-            client.close()
-        return still_open
-
-    def _position(self, tp: TopicPartition) -> int:
-        return self.offsets[tp][-1] + 1 if self.offsets[tp] else 0
-
-    def _assign(self, client: ck.Consumer, partitions: Iterable[TopicPartition]) -> None:
-        client.assign([ck.TopicPartition(*tp, self._position(tp) or ck.OFFSET_BEGINNING) for tp in partitions])
-
-    def _take(self, messages: Iterable[ck.Message]) -> set[TopicPartition]:
-        """Note their offsets, and return the partitions whose end was told."""
-        ended = set()
-        for message in messages:
-            error = message.error()
-            tp = TopicPartition(message.topic(), message.partition())
-            if error is None:
-                self.offsets[tp].append(message.offset())
-            elif error.code() == ck.KafkaError._PARTITION_EOF:
-                ended.add(tp)
-            else:
-                self.reasons.append(error.str())
-        if self.on_progress:
-            self.on_progress(sum(map(len, self.offsets.values())))
-        return ended
-
-    def _stuck(self, client: ck.Consumer, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
-        """Those of which the broker claims more than it gives; each is told to ``on_unread``."""
-        stuck = set()
-        for tp in sorted(partitions):
-            claimed = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)[1]
-            if claimed > self._position(tp):
-                stuck.add(tp)
-                if self.on_unread:
-                    self.on_unread(tp, self._position(tp), claimed)
-        return stuck

@@ -142,6 +142,11 @@ class Core:
             if end <= self._next.get(partition, -1):
                 self._behind.discard(partition)
 
+    @property
+    def behind(self) -> set[Partition]:
+        """The partitions that are ours and not known to be read to their end."""
+        return set(self._behind)
+
     def at_end(self) -> bool:
         """Whether every assigned partition was read to its end."""
         return not self._behind

@@ -118,11 +118,11 @@ class Writer:
                     self._flush(topic, consumer)
                 stalled = now - news > _STALL_SECONDS and not consumer.down_for()
                 if until_idle and not self._core.due(now) and (self._all_at_end(polled.records) or stalled):
-                    if stalled and not self._core.at_end():
-                        _log.warning("the broker claims messages that it does not give; landed what there is")
                     self._flush_all(consumer)
                     idle_since = idle_since or now
                     if now - idle_since >= idle_s:
+                        if stalled:
+                            self._check_stalled(consumer)
                         break
                 else:
                     idle_since = None
@@ -147,6 +147,14 @@ class Writer:
 
     def _all_at_end(self, records: Iterable[object]) -> bool:
         return bool(self._core.assigned) and not records and self._core.at_end()
+
+    def _check_stalled(self, consumer: Consumer) -> None:
+        """Nothing more comes, though not every end was told: is it all landed, or is a part of the log unreadable?"""
+        behind = sorted(TopicPartition(*p) for p in self._core.behind)
+        if silent := [tp for tp in behind if consumer.claimed_end(tp) is None]:
+            raise consumer.silent(silent)
+        if behind:
+            _log.warning("the broker claims messages that it does not give; landed what there is")
 
     # -- partitions ------------------------------------------------------------------------------------------------
 

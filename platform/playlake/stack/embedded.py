@@ -15,7 +15,7 @@ import psutil
 from playlake.errors import PlaylakeError, UsageError
 from playlake.lake.store import Store
 from playlake.settings import Settings
-from playlake.stack import ports, probes, process, servers, sockets
+from playlake.stack import mending, ports, probes, process, servers, sockets
 from playlake.stack.addresses import attach, with_addresses
 from playlake.stack.ports import LOOPBACK
 from playlake.stack.process import Recorded
@@ -85,6 +85,8 @@ class EmbeddedStack:
                 self._choose_ports(state, missing)
                 for name in SERVERS:
                     if name in missing:
+                        if name == "store":
+                            done.repaired += [f"index of {v}" for v in mending.mend_indexes(self.home.data / name)]
                         say(f"starting {name}")
                         self._start(name, state)
                         done.started.append(name)

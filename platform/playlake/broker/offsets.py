@@ -1,0 +1,122 @@
+"""Reading the whole log, for the verifier: outside the writer's group, to the end that the broker really gives."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import confluent_kafka as ck
+
+from playlake.broker import config
+from playlake.broker.admin import answers
+from playlake.broker.consume import TopicPartition, claimed_end, client, no_data
+from playlake.settings import Settings
+
+_SILENT = 3
+"""Partitions that may stay silent when read by themselves; one more, and the broker is said not to answer."""
+
+
+def read_offsets(
+    settings: Settings,
+    topics: Mapping[str, int],
+    *,
+    stall_s: float = 15.0,
+    on_progress: Callable[[int], None] | None = None,
+    on_unread: Callable[[TopicPartition, int, int], None] | None = None,
+) -> dict[TopicPartition, array[int]]:
+    """Every offset that the log holds now, by partition, read from its start to its end.
+
+    The end is what a fetch reports, because ``ListOffsets`` can be too low on Tansu. The group is not joined.
+
+    :param topics: number of partitions by topic.
+    :param on_unread: called with partition, position and claimed end where the broker says that there is more but
+        gives nothing for ``stall_s`` seconds (Tansu 0.6 claims offsets of a batch that it could not write).
+    :raises UnavailableError: when the broker does not answer.
+    """
+    offsets = {TopicPartition(topic, p): array("q") for topic, count in topics.items() for p in range(count)}
+    if not offsets:
+        return offsets
+    log = _Reader(settings, offsets, stall_s, on_progress, on_unread)
+    # All in one fetch, which is fast; one by one where that says nothing, as one of them may hold up the others.
+    silent: list[TopicPartition] = []
+    for tp in sorted(log.read(set(offsets))):
+        silent += log.read({tp})
+        if len(silent) > _SILENT:
+            break
+    if silent:
+        raise config.down(settings, no_data(silent))
+    return offsets
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads partitions to their end into ``offsets``."""
+
+    settings: Settings
+    offsets: dict[TopicPartition, array[int]]
+    stall_s: float
+    on_progress: Callable[[int], None] | None
+    on_unread: Callable[[TopicPartition, int, int], None] | None
+    reasons: list[str] = field(default_factory=list)
+
+    def read(self, still_open: set[TopicPartition]) -> set[TopicPartition]:
+        """Read these with one client, and return those that stayed silent without a reason.
+
+        Each call has a connection of its own: a client has one fetch under way per broker, and one that hangs would
+        hold up all that the same client asks for later.
+        """
+        reader = client(self.settings, "playlake-reader", lambda error: self.reasons.append(error.str()))
+        try:
+            self._assign(reader, still_open)
+            last = time.monotonic()
+            while still_open:
+                if messages := reader.consume(20_000, 0.1):
+                    last = time.monotonic()
+                    still_open = still_open - self._take(messages)
+                elif time.monotonic() - last > self.stall_s:
+                    if not answers(self.settings, 1.0):
+                        raise config.down(self.settings, self.reasons[-1] if self.reasons else "no data")
+                    stuck = self._stuck(reader, still_open)
+                    if not stuck:
+                        break
+                    still_open = still_open - stuck
+                    self._assign(reader, still_open)
+                    last = time.monotonic()
+        finally:
+            reader.close()
+        return still_open
+
+    def _position(self, tp: TopicPartition) -> int:
+        return self.offsets[tp][-1] + 1 if self.offsets[tp] else 0
+
+    def _assign(self, reader: ck.Consumer, partitions: Iterable[TopicPartition]) -> None:
+        reader.assign([ck.TopicPartition(*tp, self._position(tp) or ck.OFFSET_BEGINNING) for tp in partitions])
+
+    def _take(self, messages: Iterable[ck.Message]) -> set[TopicPartition]:
+        """Note their offsets, and return the partitions whose end was told."""
+        ended = set()
+        for message in messages:
+            error = message.error()
+            tp = TopicPartition(message.topic(), message.partition())
+            if error is None:
+                self.offsets[tp].append(message.offset())
+            elif error.code() == ck.KafkaError._PARTITION_EOF:
+                ended.add(tp)
+            else:
+                self.reasons.append(error.str())
+        if self.on_progress:
+            self.on_progress(sum(map(len, self.offsets.values())))
+        return ended
+
+    def _stuck(self, reader: ck.Consumer, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those of which the broker claims more than it gives; each is told to ``on_unread``."""
+        stuck = set()
+        for tp in sorted(partitions):
+            claimed = claimed_end(reader, tp)
+            if claimed is not None and claimed > self._position(tp):
+                stuck.add(tp)
+                if self.on_unread:
+                    self.on_unread(tp, self._position(tp), claimed)
+        return stuck
