@@ -6,16 +6,19 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from playlake import events
 from playlake.broker import Admin, Producer
+from playlake.errors import UsageError
 from playlake.lake import tables
 from playlake.settings import ROOT, Settings
-from playlake.sources.exports import Receipt, import_history
+from playlake.sources.exports import Receipt, ReceiptBook, import_history, inbox
 from playlake.sources.simulator import Simulator
 from playlake.warehouse import bronze
-from playlake.warehouse.build import Built, build
+from playlake.warehouse.build import Built, build, folder
+from playlake.warehouse.publish import current
 
 Progress = Callable[[str], None]
 
@@ -48,6 +51,8 @@ def produce_simulation(
     with Producer(settings, outage_s=_FEED_OUTAGE_S if rate else 30.0) as producer:
         say("sending")
         for topic, event in _paced(source, rate, for_s, stopped):
+            if rate is None and sent[topic] % 1000 == 0 and stopped():
+                break
             producer.send(topic, event.user_id, events.encode(event))
             sent[topic] += 1
             if producer.sent % 1000 == 0:
@@ -74,8 +79,18 @@ def _paced(
         yield next(source)  # drawn only now: a live event is time-stamped when it is sent
 
 
-def produce_history(settings: Settings, paths: list[Path], user_id: str, *, say: Progress = quiet) -> Receipt:
-    """Import an export into Kafka; what the lake already has of it is not sent again."""
+def produce_history(
+    settings: Settings,
+    paths: list[Path],
+    user_id: str,
+    *,
+    book: Callable[[Receipt], ReceiptBook] | None = None,
+    say: Progress = quiet,
+) -> Receipt:
+    """Import an export into Kafka; what the lake already has of it is not sent again.
+
+    :param book: where the receipt goes; the home's ``receipts`` unless told otherwise.
+    """
 
     def connect() -> Producer:
         with Admin(settings) as admin:
@@ -92,7 +107,7 @@ def produce_history(settings: Settings, paths: list[Path], user_id: str, *, say:
         user_id=user_id,
         sink=connect,
         known=known,
-        receipts=settings.home_path / "receipts",
+        book=book or (lambda receipt: ReceiptBook.in_folder(receipt, settings.home_path / "receipts")),
         on_progress=lambda r: say(f"{r.read:,} rows read, {r.produced:,} produced"),
     )
 
@@ -106,6 +121,56 @@ def build_warehouse(settings: Settings, *, say: Progress = quiet) -> Built:
     built.dead_letters = rows[tables.DEAD_LETTERS_FOLDER]
     built.bronze = sum(rows[tables.FOLDERS[topic]] for topic in events.TOPICS)
     return built
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one file or folder of the inbox; ``error`` where nothing of it could be imported."""
+
+    name: str
+    read: int = 0
+    produced: int = 0
+    same: int = 0
+    refused: int = 0
+    damaged: int = 0
+    error: str | None = None
+
+
+def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Imported]:
+    """Import what is new in the inbox, one after the other; the receipt of each file or folder goes beside it.
+
+    What is no history, or damaged, gets a receipt that says so, and its neighbours are imported all the same.
+
+    :raises UnavailableError: when broker or store are away; what is left then is imported the next time.
+    """
+    for dropped in inbox.new_in(settings.inbox):
+        say(f"importing {dropped.path.name}")
+
+        def book(receipt: Receipt, dropped: inbox.Dropped = dropped) -> ReceiptBook:
+            receipt.fingerprint = dropped.fingerprint
+            return ReceiptBook(receipt, dropped.receipt, dropped.refused)
+
+        try:
+            made = produce_history(settings, [dropped.path], settings.listener, book=book, say=say)
+        except UsageError as error:
+            dropped.refuse(str(error))
+            yield Imported(dropped.path.name, error=str(error))
+        else:
+            yield Imported(dropped.path.name, made.read, made.produced, made.same, made.refused, len(made.damaged))
+
+
+def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | None:
+    """Build and publish if the lake has changed since the last build; None where it has not."""
+    published = current(folder(settings))
+    if published and published.lake_versions == tables.snapshot(settings):
+        return None
+    return build_warehouse(settings, say=say)
+
+
+def has_plays(settings: Settings) -> bool:
+    """Whether the lake holds any play."""
+    path = tables.FOLDERS[events.PLAYS]
+    return bronze.counts(settings, {path: tables.snapshot(settings)[path]})[path] > 0
 
 
 def api_command(settings: Settings, port: int) -> list[str]:

@@ -42,6 +42,12 @@ class Settings(BaseSettings):
         512, ge=0, description="Starting the embedded stack is refused with less free disk than this (MiB)."
     )
 
+    inbox: Path = Field(Path("inbox"), description="Folder into which exports are dropped (`playlake inbox`).")
+    listener: str = Field("me", min_length=1, description="Whose exports are in the inbox; exports do not say.")
+    heartbeat: Path | None = Field(
+        None, description="File that long-running commands touch while all is well, for a container's health check."
+    )
+
     host: str = Field("127.0.0.1", description="Address that the API and the dashboard bind to.")
     api_port: Port = Field(0, ge=0, le=65535, description="Port of the API; 0 chooses a free one and remembers it.")
     dashboard_port: Port = Field(0, ge=0, le=65535, description="Port of the dashboard; 0 as above.")

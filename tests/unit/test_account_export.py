@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from playlake import events
 from playlake.errors import UnavailableError, UsageError
-from playlake.sources.exports import Receipt, import_history
+from playlake.sources.exports import Receipt, ReceiptBook, import_history
 from playlake.sources.exports.account import AccountExport
 
 Row = Any
@@ -68,7 +68,7 @@ def run(*paths: Path, user: str = "me", known: Iterable[str] = (), sink: ListSin
         user_id=user,
         sink=lambda: sink if sink is not None else ListSink(),
         known=lambda name: before if name == "export_account" else frozenset(),
-        receipts=Path("receipts"),
+        book=lambda receipt: ReceiptBook.in_folder(receipt, Path("receipts")),
     )
     assert receipt.balanced
     return receipt
@@ -539,7 +539,11 @@ def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         receipt = import_history(
-            [path], user_id="me", sink=lambda: sink, known=lambda _: frozenset(), receipts=tmp_path / "receipts"
+            [path],
+            user_id="me",
+            sink=lambda: sink,
+            known=lambda _: frozenset(),
+            book=lambda receipt: ReceiptBook.in_folder(receipt, tmp_path / "receipts"),
         )
     finally:
         tracemalloc.stop()

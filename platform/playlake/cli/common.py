@@ -39,9 +39,9 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
 
 
-def length(help: str) -> Any:
-    """The option ``--for``: wrong use of it is told before anything is looked at."""
-    return typer.Option("--for", help=help, parser=seconds, metavar="TIME")
+def length(help: str, name: str = "--for") -> Any:
+    """An option that is a length of time: wrong use of it is told before anything is looked at."""
+    return typer.Option(name, help=help, parser=seconds, metavar="TIME")
 
 
 def load() -> Settings:

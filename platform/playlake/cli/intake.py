@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -44,16 +44,27 @@ def simulate(
         float | None, typer.Option(help="Events a second, time-stamped now, until Ctrl-C.", min=0.001)
     ] = None,
     for_: Annotated[float | None, length("With --rate: how long (30s, 5m, 1h).")] = None,
+    past: Annotated[
+        bool, typer.Option("--past", help="With --rate: before it the simulated days, if the lake has no plays.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Send simulated listening to Kafka."""
     from playlake import pipeline
+    from playlake.heartbeat import Heartbeat
     from playlake.sources.simulator import Simulator
 
     settings = load()
     if for_ and not rate:
         raise UsageError("--for goes with --rate. Without a rate, --plays says how much is sent.")
+    if past and not rate:
+        raise UsageError("--past goes with --rate. Without a rate, the simulated days are all that is sent.")
+    heartbeat = Heartbeat(settings.heartbeat)
     signals: list[int] = []
+
+    def stopped() -> bool:
+        heartbeat.beat()
+        return bool(signals)
 
     def stop(number: int, _frame: object) -> None:
         # Not an exception: it could fall between the sending of an event and its counting. The second time it may.
@@ -65,12 +76,17 @@ def simulate(
         # A feed ends well by either signal, also where Ctrl-C was switched off for us, as shells do in the background.
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, stop)
-    simulator = Simulator(simulation(plays, listeners, days, seed, end))
+    # The past of a feed ends where the feed begins; all else must not depend on the day on which it is run.
+    simulator = Simulator(simulation(plays, listeners, days, seed, end or (_today() if past else None)))
     with progress() as say:
-        sent = pipeline.produce_simulation(
-            settings, simulator, rate=rate, for_s=for_, stopped=lambda: bool(signals), say=say
-        )
+        if past and not pipeline.has_plays(settings):
+            pipeline.produce_simulation(settings, simulator, stopped=stopped, say=say)
+        sent = pipeline.produce_simulation(settings, simulator, rate=rate, for_s=for_, stopped=stopped, say=say)
     show(json, {"produced": sum(sent.values()), "by_topic": sent}, table("topic", "rows", rows=sent.items()))
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
 
 
 @app.command("import")
@@ -107,11 +123,16 @@ def land(
     json: Json = False,
 ) -> None:
     """Land events from Kafka in the lake, exactly once; until Ctrl-C unless told otherwise."""
+    from playlake.heartbeat import Heartbeat
     from playlake.lake.writer import Writer
 
     settings = load()
     with progress() as say:
-        writer = Writer(settings, on_progress=lambda landed: say(f"{landed.total:,} rows landed"))
+        writer = Writer(
+            settings,
+            on_progress=lambda landed: say(f"{landed.total:,} rows landed"),
+            on_turn=Heartbeat(settings.heartbeat).beat,
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: writer.stop())
         say("joining")

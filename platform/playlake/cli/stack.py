@@ -42,13 +42,13 @@ def down(json: Json = False) -> None:
 @app.command()
 def status(json: Json = False) -> None:
     """What runs, where it listens, and which build is published. Exit code 1 unless all servers run."""
-    from playlake.stack import EmbeddedStack
+    from playlake.stack import EmbeddedStack, remote
+    from playlake.stack.servers import SERVERS
     from playlake.warehouse.build import folder
     from playlake.warehouse.publish import current
 
     settings = load()
-    stack = EmbeddedStack(settings)
-    rows = stack.status()
+    rows = EmbeddedStack(settings).status() if settings.profile == "embedded" else remote.status(settings)
     build = current(folder(settings))
     data = {
         "profile": settings.profile,
@@ -59,7 +59,7 @@ def status(json: Json = False) -> None:
     show(json, data, _status_table(rows))
     if not json:
         out.print(f"Published build: {build.version} of {build.built_at}" if build else "Nothing published yet.")
-    if not stack.healthy():
+    if any(r["state"] != "running" for r in rows if r["name"] in SERVERS):
         raise typer.Exit(1)
 
 
@@ -67,15 +67,20 @@ def _status_table(rows: list[dict[str, Any]]) -> Table:
     return table(
         "name", "state", "process", "address", "log",
         rows=[
-            (r["name"], r["state"], str(r["pid"] or ""), r["address"] if r["pid"] else "", _short(r["log"]))
+            (r["name"], r["state"], str(r["pid"] or ""), _address(r), _short(r["log"]))
             for r in rows
         ],
     )  # fmt: skip
 
 
+def _address(row: dict[str, Any]) -> str:
+    """Where a server listens; a stopped one listens nowhere."""
+    return row["address"] if row["state"] != "stopped" else ""
+
+
 def _short(path: str) -> str:
     """A path as seen from here, where that is shorter: long ones break a table's lines."""
-    return min(path, os.path.relpath(path), key=len)
+    return min(path, os.path.relpath(path), key=len) if path else ""
 
 
 @app.command()

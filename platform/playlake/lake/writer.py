@@ -62,12 +62,14 @@ class Writer:
         *,
         group: str = GROUP,
         on_progress: Callable[[Landed], None] | None = None,
+        on_turn: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._group = group
         self._clock = clock
         self._on_progress = on_progress
+        self._on_turn = on_turn
         self._core = Core(
             Limits(settings.flush_rows, settings.catchup_rows, settings.flush_bytes, settings.flush_seconds)
         )
@@ -103,6 +105,8 @@ class Writer:
         poll_rows = min(_POLL_ROWS, self._settings.catchup_rows)  # one poll must not overfill a flush
         try:
             while not self._stop:
+                if self._on_turn:
+                    self._on_turn()
                 now = self._clock()
                 if for_s is not None and now - started >= for_s:
                     break

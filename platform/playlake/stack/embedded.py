@@ -124,11 +124,6 @@ class EmbeddedStack:
             for name in names
         ]
 
-    def healthy(self) -> bool:
-        """Whether all three servers run."""
-        state = self.home.load()
-        return all(state.alive(n) for n in SERVERS)
-
     @staticmethod
     def port_name(name: str) -> str:
         """The key of a process's main port."""

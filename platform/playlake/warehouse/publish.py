@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,14 +28,17 @@ class Current:
     version: int
     path: Path
     built_at: str
+    lake_versions: dict[str, int] = field(default_factory=dict)
+    """By the lake's folder, the Delta version that it was built from."""
 
 
 def current(home: Path) -> Current | None:
     """What ``CURRENT`` names, or None before the first build."""
     try:
         data = json.loads((home / "published" / "CURRENT").read_text())
-        return Current(int(data["version"]), home / "published" / str(data["file"]), str(data["built_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        versions = {str(path): int(version) for path, version in data.get("lake_versions", {}).items()}
+        return Current(int(data["version"]), home / "published" / str(data["file"]), str(data["built_at"]), versions)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -54,7 +57,8 @@ def publish(home: Path, database: Path, versions: Mapping[str, int]) -> int:
     final = folder / _name(number)
     new.replace(final)
     pointer = folder / f"CURRENT.{os.getpid()}"
-    pointer.write_text(json.dumps({"version": number, "file": final.name, "built_at": built_at}))
+    named = {"version": number, "file": final.name, "built_at": built_at, "lake_versions": dict(versions)}
+    pointer.write_text(json.dumps(named))
     _sync(pointer)
     pointer.replace(folder / "CURRENT")
     _sync(folder)

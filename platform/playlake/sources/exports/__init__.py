@@ -5,6 +5,6 @@ reasons; finding the files, producing and the receipt are the same for all.
 """
 
 from playlake.sources.exports.importer import import_history
-from playlake.sources.exports.receipt import Receipt
+from playlake.sources.exports.receipt import Receipt, ReceiptBook
 
-__all__ = ["Receipt", "import_history"]
+__all__ = ["Receipt", "ReceiptBook", "import_history"]

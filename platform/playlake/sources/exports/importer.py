@@ -31,14 +31,14 @@ def import_history(
     user_id: str,
     sink: Callable[[], Sink],
     known: Callable[[str], frozenset[bytes]],
-    receipts: Path,
+    book: Callable[[Receipt], ReceiptBook],
     on_progress: Callable[[Receipt], None] | None = None,
 ) -> Receipt:
     """Import all history below ``paths``.
 
     :param sink: connects to the broker; called once the files have been found.
     :param known: for a format's name, the ids (16 bytes each) of this listener's events that the lake holds.
-    :param receipts: folder for the receipt and the refused rows. The receipt is also written when the import fails.
+    :param book: where the receipt and the refused rows go. The receipt is also written when the import fails.
     :returns: the receipt; a damaged file is marked in it, with what came before the damage.
     :raises UsageError: when there is nothing to import.
     :raises UnavailableError: when the broker does not take the events. Rows sent but not acknowledged then stand in the
@@ -47,16 +47,16 @@ def import_history(
     check_listener(user_id)
     found = find_exports(paths)
     receipt = Receipt(user_id, ignored=found.ignored)
-    book = ReceiptBook(receipts, receipt)
+    written = book(receipt)
     target = sink()
     try:
         for export in found.exports:
             before = known(export.format.name)
             for file in export.files:
-                _import_file(file, export, before, target, receipt, book, on_progress)
+                _import_file(file, export, before, target, receipt, written, on_progress)
         receipt.complete = True
     finally:
-        book.save()
+        written.save()
     if not receipt.balanced:
         raise PlaylakeError(
             f"The receipt's sums differ, which is a bug: keep {receipt.receipt_file} and report it."

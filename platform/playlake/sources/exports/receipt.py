@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from playlake.sources.exports.format import Refused
 
@@ -47,6 +47,8 @@ class Receipt:
     refused_file: str | None = None
     receipt_file: str | None = None
     complete: bool = False
+    fingerprint: str | None = None
+    """Of what was read, where it came from the inbox."""
 
     @property
     def read(self) -> int:
@@ -86,6 +88,7 @@ class Receipt:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the receipt file."""
         return {
+            **({"fingerprint": self.fingerprint} if self.fingerprint else {}),
             "user_id": self.user_id,
             "started_at": self.started_at,
             "complete": self.complete,
@@ -113,16 +116,29 @@ class Receipt:
         }
 
 
-class ReceiptBook:
-    """Writes a receipt, and the refused rows beside it, to a folder."""
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees a part of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    part.replace(path)
 
-    def __init__(self, folder: Path, receipt: Receipt) -> None:
+
+class ReceiptBook:
+    """Writes a receipt to ``path``, and the refused rows, if any, to ``refused``."""
+
+    def __init__(self, receipt: Receipt, path: Path, refused: Path) -> None:
+        self._receipt = receipt
+        self._path = path
+        self._refused = refused
+        refused.unlink(missing_ok=True)
+
+    @classmethod
+    def in_folder(cls, receipt: Receipt, folder: Path) -> Self:
+        """A receipt of this moment in a folder for receipts."""
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)  # what somebody listened to is theirs alone
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        self._receipt = receipt
-        self._path = folder / f"{stamp}-{os.getpid()}.json"
-        self._refused = folder / f"{stamp}-{os.getpid()}.refused.jsonl"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.getpid()}"
+        return cls(receipt, folder / f"{name}.json", folder / f"{name}.refused.jsonl")
 
     def refuse(self, file: FileReceipt, number: int, refused: Refused) -> None:
         """Keep a refused row: where it stood, why, and the row itself."""
@@ -142,4 +158,4 @@ class ReceiptBook:
         """Write the receipt as it stands."""
         self._receipt.receipt_file = str(self._path)
         text = json.dumps(self._receipt.as_dict(), ensure_ascii=False, indent=1) + "\n"
-        self._path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(self._path, text)

@@ -1,0 +1,132 @@
+"""Commands that keep what is served up to date: inbox, refresh, wait."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from playlake.cli.common import Json, err, length, load, out, progress, show, table
+from playlake.errors import PlaylakeError
+
+app = typer.Typer()
+
+
+def _imported_table(imported: list[Any]) -> Any:
+    rows = [(i.name, i.read, i.produced, i.same, i.refused, i.error or _damage(i.damaged)) for i in imported]
+    return table("file", "read", "produced", "same", "refused", "problem", rows=rows)
+
+
+def _damage(files: int) -> str:
+    return f"{files} damaged files: see the receipt" if files else ""
+
+
+@app.command()
+def inbox(json: Json = False) -> None:
+    """Import what is new in the inbox folder. Each file's receipt goes beside it."""
+    from playlake import pipeline
+
+    settings = load()
+    with progress() as say:
+        imported = list(pipeline.import_inbox(settings, say=say))
+    text = _imported_table(imported) if imported else f"Nothing new in {settings.inbox.resolve()}."
+    show(json, {"inbox": str(settings.inbox.resolve()), "imported": [asdict(i) for i in imported]}, text)
+    if any(i.error or i.damaged for i in imported):
+        raise typer.Exit(1)
+
+
+@app.command()
+def refresh(
+    every: Annotated[
+        float | None, length("Again and again, so long after each other (30s, 5m), until Ctrl-C.", "--every")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Import what is new in the inbox; build and publish if there is something new in the lake.
+
+    With --every, --json prints a line for each import and each build.
+    """
+    from playlake import pipeline
+    from playlake.heartbeat import Heartbeat
+
+    settings = load()
+    heartbeat = Heartbeat(settings.heartbeat)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)  # as Ctrl-C: a build that runs is ended, and nothing of it published
+    if every is None:
+        with progress() as say:
+            imported = list(pipeline.import_inbox(settings, say=say))
+            built = pipeline.build_if_changed(settings, say=say)
+        if json:
+            show(True, {"imported": [asdict(i) for i in imported], "built": asdict(built) if built else None}, "")
+            return
+        if imported:
+            out.print(_imported_table(imported))
+        out.print(_built(built) if built else "Nothing new to build.")
+        return
+
+    with progress() as say:
+
+        def alive(text: str) -> None:
+            heartbeat.beat()
+            say(text)
+
+        try:
+            while True:
+                try:
+                    for one in pipeline.import_inbox(settings, say=alive):
+                        show(json, {"imported": asdict(one)}, _imported_table([one]))
+                    if built := pipeline.build_if_changed(settings, say=alive):
+                        show(json, {"built": asdict(built)}, _built(built))
+                except PlaylakeError as error:
+                    # A server that is away comes back, and a model that fails is mended: the next round tries again.
+                    err.print(f"playlake: {error}", markup=False)
+                sys.stdout.flush()
+                again = time.monotonic() + every
+                while time.monotonic() < again:
+                    heartbeat.beat()
+                    time.sleep(min(1.0, every))
+        except KeyboardInterrupt:
+            say("ended")
+
+
+def _built(built: Any) -> str:
+    plays = built.silver.get("silver_plays", 0)
+    return f"Build {built.version} published: {plays:,} plays, {built.seconds:.1f} s."
+
+
+@app.command()
+def wait(
+    for_: Annotated[float | None, length("How long at most (30s, 5m); five minutes unless told otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Wait until what is served has plays to show. Exit code 1 when it takes too long."""
+    from playlake.warehouse.build import folder
+    from playlake.warehouse.reader import GoldReader
+
+    settings = load()
+    reader = GoldReader(folder(settings))
+    longest = for_ or 300.0
+    deadline = time.monotonic() + longest
+    with progress() as say:
+        while True:
+            version = reader.version()
+            plays = int(reader.query("overview")[0]["total_plays"]) if version is not None else 0
+            if plays:
+                break
+            if time.monotonic() > deadline:
+                raise PlaylakeError(
+                    f"No plays to show after {longest:.0f} s"
+                    + (": nothing has been built yet." if version is None else f": build {version} has none.")
+                    + " Are the writer and the builder running, and is there anything in Kafka?"
+                )
+            say("waiting for plays" if version is not None else "waiting for the first build")
+            time.sleep(1)
+    show(json, {"version": version, "plays": plays}, f"Build {version}: {plays:,} plays.")

@@ -1,0 +1,115 @@
+"""What keeps the warehouse up to date: the inbox, the rounds of `refresh`, and a feed that begins with a past."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import Cli, assert_whole, end, make_export, wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def age(path: Path) -> Path:
+    """Let a file or folder look as if it had been there for a while."""
+    for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
+        os.utime(file, (time.time() - 60,) * 2)
+    return path
+
+
+def test_the_inbox_is_imported_once_with_receipts_beside(cli: Cli, tmp_path: Path) -> None:
+    box = tmp_path / "inbox"
+    cli = Cli(cli.home, inbox=box, listener="once")
+    assert cli.json("inbox")["imported"] == []
+    age(make_export(box / "export", 800))
+    zipped = shutil.make_archive(str(box / "more"), "zip", make_export(tmp_path / "other", 300, seed=2))
+    age(Path(zipped))
+    (box / "holiday.jpg").write_bytes(b"\xff\xd8")
+    age(box / "holiday.jpg")
+    whole = json.loads((box / "export" / "StreamingHistory0.json").read_text("utf-8"))
+    (box / "StreamingHistory9.json").write_text(json.dumps(whole[:50])[:-20])
+    age(box / "StreamingHistory9.json")
+    done = {i["name"]: i for i in cli("inbox", "--json", check=1).json["imported"]}
+    assert (done["export"]["read"], done["export"]["produced"]) == (800, 800 - done["export"]["refused"])
+    assert done["more.zip"]["read"] == 300
+    assert "no listening history" in done["holiday.jpg"]["error"]
+    assert (done["StreamingHistory9.json"]["read"], done["StreamingHistory9.json"]["damaged"]) == (49, 1)
+    for name, what in done.items():
+        receipt = json.loads((box / f"{name}.receipt.json").read_text())
+        assert receipt.get("read", 0) == what["read"]
+        assert receipt.get("error") == what["error"]
+        if what["refused"]:
+            refused = (box / f"{name}.refused.jsonl").read_text("utf-8").splitlines()
+            assert len(refused) == what["refused"]
+    assert cli.json("inbox")["imported"] == []
+    cli("land", "--until-idle")
+    (box / "export.receipt.json").unlink()
+    again = cli.json("inbox")["imported"]
+    assert [(i["name"], i["produced"], i["same"] + i["refused"]) for i in again] == [("export", 0, 800)]
+
+
+def test_rounds_import_build_and_rest(cli: Cli, tmp_path: Path) -> None:
+    box = tmp_path / "inbox"
+    cli = Cli(cli.home, inbox=box, listener="rounds")
+    cli("land", "--until-idle")
+    cli("build")
+    age(make_export(box / "export", 400))
+    first = cli.json("refresh")
+    assert [i["read"] for i in first["imported"]] == [400]
+    assert first["built"] is None  # what was imported has not landed yet
+    cli("land", "--until-idle")
+    second = cli.json("refresh")
+    assert second["imported"] == []
+    assert second["built"]["silver"]["silver_plays"] > 300
+    assert cli.json("wait")["plays"] == second["built"]["silver"]["silver_plays"]
+    assert cli.json("refresh") == {"imported": [], "built": None}
+
+
+def test_waiting_for_plays_has_an_end(tmp_path: Path) -> None:
+    assert "nothing has been built yet" in Cli(tmp_path / "home")("wait", "--for", "1s", check=1).err
+
+
+def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp_path: Path) -> None:
+    box, heart = tmp_path / "inbox", tmp_path / "heart"
+    cli = Cli(cli.home, inbox=box, listener="outage", heartbeat=heart)
+    keeper = cli.start("refresh", "--every", "1s", "--json")
+    writer = cli.start("land")
+    wait_for(heart.exists)
+    age(make_export(box / "export", 200))
+    wait_for((box / "export.receipt.json").exists)
+    cli.kill("store")
+    time.sleep(3)
+    cli("up")
+    age(make_export(box / "more", 200, seed=3))
+    wait_for((box / "more.receipt.json").exists, 120)
+    before = cli.json("status")["build"]["version"]
+    end(writer, signal.SIGTERM)
+    wait_for(lambda: cli.json("status")["build"]["version"] > before, 120)
+    assert time.time() - heart.stat().st_mtime < 30
+    ended = end(keeper, signal.SIGTERM)
+    assert ended.code == 0
+    told = [json.loads(line) for line in ended.out.splitlines()]
+    assert [t["imported"]["name"] for t in told if "imported" in t] == ["export", "more"]
+    assert any("built" in t for t in told)
+    assert_whole(cli, pending=None)
+
+
+def test_a_feed_with_a_past_sends_it_once(tmp_path: Path) -> None:
+    feed = ("simulate", "--rate", "20", "--for", "2s", "--past", "--plays", "500", "--listeners", "5", "--days", "10")
+    cli = Cli(tmp_path / "home")
+    cli("up")
+    cli(*feed)
+    cli("land", "--until-idle")
+    first = cli.json("build")["silver"]["silver_plays"]
+    assert first >= 500
+    cli(*feed)
+    cli("land", "--until-idle")
+    assert 0 < cli.json("build")["silver"]["silver_plays"] - first < 200
+    assert "--past goes with --rate" in cli("simulate", "--past", check=2).err
+    cli("down")
