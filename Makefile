@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format lock configuration bench clean
+.PHONY: help install demo up down logs test lint format lock configuration bench clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -19,6 +19,15 @@ install: ## Make .venv and install what is locked
 demo: install ## The whole path: servers, listening in, lake, dbt, API and dashboard
 	@$(PLAYLAKE) demo $(if $(HISTORY),--history "$(HISTORY)") $(ARGS)
 
+up: ## Start the containers' stack (Docker): Redpanda, MinIO, Redis, all services; ends when the dashboard shows data
+	@scripts/stack.sh up
+
+down: ## Stop the containers' stack; the data stays
+	@scripts/stack.sh down
+
+logs: ## Follow the containers' logs
+	@scripts/stack.sh logs
+
 test: ## Lint, types, import rules, dbt parse and all tests
 	@scripts/bootstrap.sh dev
 	@scripts/test.sh $(ARGS)
@@ -35,9 +44,10 @@ bench: ## Measure make demo and make test in a fresh clone (docs/benchmarks.md)
 	@bench/fresh_clone.sh
 
 lock: install ## Resolve the requirements anew
-	@$(UV) pyproject.toml -o requirements.lock
+	@$(UV) pyproject.toml --extra embedded -o requirements.lock
+	@$(UV) pyproject.toml -c requirements.lock -o requirements-service.lock
 	@$(UV) requirements-bootstrap.in -c requirements.lock -o requirements-bootstrap.lock
-	@$(UV) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(UV) pyproject.toml --extra embedded --extra dev -c requirements.lock -o requirements-dev.lock
 
 configuration: install ## Write .env.example and docs/configuration.md from the settings
 	@.venv/bin/python scripts/configuration.py

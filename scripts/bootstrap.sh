@@ -11,7 +11,7 @@ fail() { echo "playlake: $*" >&2; exit 1; }
 
 case "$(uname -s)-$(uname -m)" in
     Linux-x86_64 | Linux-aarch64 | Darwin-arm64 | Darwin-x86_64) ;;
-    *) fail "the embedded servers exist for Linux and macOS on x86-64 and arm64, not for $(uname -s) $(uname -m). Elsewhere the containers (Compose) are the way: README, Three stacks." ;;
+    *) fail "the embedded servers exist for Linux and macOS on x86-64 and arm64, not for $(uname -s) $(uname -m). Elsewhere the containers (Compose) are the way: make up." ;;
 esac
 
 usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pytest
 
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
+from tests.containers import servers
+from tests.support import lake_of_its_own
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +50,18 @@ def stack_settings(session_home: Path) -> Iterator[Settings]:
         shutil.rmtree(session_home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def container_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of Redpanda, MinIO and Redis in containers of the session's own."""
+    servers.require_docker()
+    with servers.running(tmp_path_factory.mktemp("containers")) as settings:
+        yield settings
+
+
 @pytest.fixture
 def lake_settings(stack_settings: Settings, tmp_path: Path) -> Settings:
     """The session's stack with a bucket and a home of its own, so that tests do not see each other's lakes.
 
     The topics are the session's: they are shared, and so is what was produced to them before.
     """
-    bucket = f"lake-{uuid.uuid4().hex[:12]}"
-    return stack_settings.model_copy(update={"s3_bucket": bucket, "home": tmp_path / "home"})
+    return lake_of_its_own(stack_settings, tmp_path)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ import s3fs
 from playlake import events
 from playlake.lake import tables
 from playlake.lake.store import storage_options
-from playlake.settings import PREFIX, load_settings
+from playlake.settings import PREFIX, Settings, load_settings
 from playlake.stack import attach
 from playlake.stack.process import leftovers
 from playlake.warehouse import duck
@@ -108,6 +109,11 @@ class Cli:
     def processes(self) -> list[psutil.Process]:
         """Every process of this home that lives."""
         return leftovers(self.home.resolve(), [])
+
+
+def lake_of_its_own(settings: Settings, folder: Path) -> Settings:
+    """The same servers with another bucket and home."""
+    return settings.model_copy(update={"s3_bucket": f"lake-{uuid.uuid4().hex[:12]}", "home": folder / "home"})
 
 
 def assert_whole(cli: Cli, *, pending: int | None = 0) -> Any:

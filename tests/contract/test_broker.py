@@ -14,10 +14,10 @@ from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
 
-@pytest.fixture(params=["embedded"])
+@pytest.fixture(params=["embedded", "containers"])
 def settings(request: pytest.FixtureRequest) -> Settings:
     """A running broker of each kind."""
-    return request.getfixturevalue({"embedded": "stack_settings"}[request.param])
+    return request.getfixturevalue({"embedded": "stack_settings", "containers": "container_settings"}[request.param])
 
 
 @pytest.fixture

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
 from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake.store import Store
 from playlake.settings import Settings
+from tests.support import lake_of_its_own
 
 
-@pytest.fixture(params=["embedded"])
-def settings(request: pytest.FixtureRequest) -> Settings:
+@pytest.fixture(params=["embedded", "containers"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """A running store of each kind, with a bucket of the test's own."""
-    request.getfixturevalue("stack_settings")
-    return request.getfixturevalue({"embedded": "lake_settings"}[request.param])
+    servers = {"embedded": "stack_settings", "containers": "container_settings"}[request.param]
+    return lake_of_its_own(request.getfixturevalue(servers), tmp_path)
 
 
 @pytest.fixture

@@ -58,3 +58,11 @@ def test_every_link_inside_the_documents_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_variable_of_the_stack_is_documented() -> None:
+    text = (ROOT / "compose" / "compose.yaml").read_text() + (ROOT / "scripts" / "stack.sh").read_text()
+    names = set(re.findall(r"(?<!\$)\$\{([A-Z][A-Z0-9_]+)[:}-]", text)) - {"COMPOSE_PROFILES"}
+    assert len(names) > 20
+    readme = (ROOT / "compose" / "README.md").read_text()
+    assert sorted(n for n in names if f"`{n}`" not in readme) == []

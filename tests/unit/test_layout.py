@@ -74,6 +74,6 @@ def test_the_locks_name_the_same_versions() -> None:
         for lock in ROOT.glob("requirements*.lock")
         if (pinned := re.findall(r"^([a-z0-9._-]+)==(\S+)", lock.read_text(), re.MULTILINE))
     ]
-    assert len(locks) == 3
+    assert len(locks) == 4
     for one, other in itertools.combinations(locks, 2):
         assert {n: v for n, v in one.items() if other.get(n, v) != v} == {}

@@ -83,6 +83,7 @@ class Admin:
             options = {
                 "num_partitions": self._settings.kafka_partitions,
                 "replication_factor": self._settings.kafka_replication,
+                "configs": {"max.message.bytes": str(config.MAX_MESSAGE_BYTES)},
             }
             try:
                 self._client.create_topics(dict.fromkeys(missing, options))

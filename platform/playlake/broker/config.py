@@ -11,6 +11,9 @@ _BACKOFF_MS = 1000
 """Most that a client waits before it knocks at a broker again. The clients' own limits (30 s and 10 s) make of a server
 that was away for a moment, but failed often in it, one that is away for minutes."""
 
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+"""The largest message, set on the topics too: Kafka's own default is 1 MiB, Confluent Cloud allows 8."""
+
 
 def bootstrap(settings: Settings) -> str:
     """The bootstrap servers.

@@ -64,7 +64,7 @@ class Producer:
                 enable_idempotence=settings.profile != "embedded",
                 linger_ms=20,
                 batch_size=256 * 1024,
-                max_request_size=8 * 1024 * 1024,
+                max_request_size=config.MAX_MESSAGE_BYTES,
                 delivery_timeout_ms=delivery,
                 request_timeout_ms=max(1000, min(delivery // 2, 30_000)),
                 max_block_ms=delivery,

@@ -34,7 +34,7 @@ def _program(path: Path, wheel: str) -> str:
     if not path.is_file():
         raise PlaylakeError(
             f"{path.name} is not installed ({path} is missing). The wheel {wheel} exists for Linux and macOS on x86-64"
-            " and arm64; elsewhere the containers (Compose) are the way, which this release does not have yet."
+            " and arm64; elsewhere the containers are the way: `make up`."
         )
     return str(path)
 

@@ -1,0 +1,134 @@
+#!/bin/sh
+# The containers' stack: `scripts/stack.sh up`, `down` (the data stays), `logs`. `make up` and its like call this.
+# Exit code 2: something here must be put right first; 1: it failed.
+set -eu
+cd "$(dirname "$0")/.."
+
+env_file="${STACK_ENV_FILE:-.env}"
+
+fail() { code="$1"; shift; echo "playlake: $*" >&2; exit "$code"; }
+# The profile `orchestration` has Airflow in the builder's place.
+compose() { COMPOSE_PROFILES="${COMPOSE_PROFILES:-builder}" docker compose --env-file "$env_file" -f compose/compose.yaml "$@"; }
+
+need_docker() {
+    command -v docker >/dev/null 2>&1 ||
+        fail 1 "Docker is not installed here. Install it with Compose, or run \`make demo\`, which needs neither."
+    docker info >/dev/null 2>&1 ||
+        fail 1 "Docker does not answer (is it started, and may $(id -un) use it?). \`make demo\` runs without it."
+    docker compose version >/dev/null 2>&1 ||
+        fail 1 "Docker has no Compose here (\`docker compose\`). Install its plugin, or run \`make demo\`, which needs neither."
+}
+
+random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+SECRETS="S3_ACCESS_KEY S3_SECRET_KEY REDIS_PASSWORD"
+
+make_env() {
+    [ ! -e "$env_file" ] || return 0
+    (
+        umask 077
+        {
+            echo "# Made by make up. compose/README.md lists what else can be set here. Keep it to yourself."
+            echo "S3_ACCESS_KEY=playlake-$(random 6)"
+            echo "S3_SECRET_KEY=$(random 24)"
+            echo "REDIS_PASSWORD=$(random 24)"
+        } > "$env_file.new"
+        mv "$env_file.new" "$env_file"
+    )
+    echo "playlake: $env_file made, with random secrets" >&2
+}
+
+# What a variable is: from the environment, else from .env.
+value() {
+    eval "given=\${$1-}"
+    [ -z "$given" ] || { echo "$given"; return; }
+    sed -n "s/^[[:space:]]*\(export \)\{0,1\}$1=//p" "$env_file" | tail -n 1 | sed "s/^[\"']//; s/[\"'][[:space:]]*$//"
+}
+
+check_env() {
+    missing=""
+    known=""
+    for name in $SECRETS; do
+        case "$(value "$name")" in
+            "") missing="$missing $name" ;;
+            minio | minioadmin | admin | root | password | secret | changeme | change-me | playlake | redis | postgres | airflow | test)
+                known="$known $name" ;;
+        esac
+    done
+    [ -z "$missing" ] ||
+        fail 2 "Missing in $env_file:$missing. Add them (any long random text), or move it away and \`make up\` makes a new one."
+    bind="$(value STACK_BIND)"
+    case "${bind:-127.0.0.1}" in
+        127.* | localhost | ::1) ;;
+        *) [ -z "$known" ] ||
+            fail 2 "STACK_BIND=$bind opens the stack to the network, and these secrets in $env_file are known to everyone:$known. Change them." ;;
+    esac
+    key="$(value S3_SECRET_KEY)"
+    [ "${#key}" -ge 8 ] || fail 2 "S3_SECRET_KEY in $env_file has ${#key} characters; the object store wants 8 or more."
+}
+
+check_inbox() {
+    inbox="$(value INBOX)"
+    case "$inbox" in
+        "") inbox=inbox ;;
+        /*) ;;
+        *) fail 2 "INBOX=$inbox in $env_file is no absolute path, which Compose needs. Write $(pwd)/$inbox." ;;
+    esac
+}
+
+check_disk() {
+    wanted="$(value STACK_MIN_FREE_MB)"; wanted="${wanted:-4096}"
+    folder="$(docker info --format '{{.DockerRootDir}}')"
+    [ -d "$folder" ] || return 0 # Docker's own machine, as on macOS
+    free="$(df -Pm "$folder" | awk 'NR == 2 {print $4}')"
+    [ "$free" -ge "$wanted" ] ||
+        fail 1 "Too little disk for the stack: $free MiB free at $folder, $wanted wanted. Free some, or set STACK_MIN_FREE_MB."
+}
+
+check_ports() {
+    [ -z "$(compose ps -q)" ] || return 0 # it runs: the ports are its own
+    command -v bash >/dev/null 2>&1 || return 0
+    for pair in KAFKA_PORT=19092 S3_PORT=9000 S3_CONSOLE_PORT=9001 REDIS_PORT=6379 API_PORT=8000 DASHBOARD_PORT=8501; do
+        name="${pair%%=*}"
+        port="$(value "$name")"; port="${port:-${pair#*=}}"
+        if bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; then
+            fail 1 "Port $port is taken. End that program, or set another $name in $env_file."
+        fi
+    done
+}
+
+up() {
+    need_docker
+    make_env
+    check_env
+    check_inbox
+    check_disk
+    check_ports
+    mkdir -p "$inbox"
+    if [ "$(id -u)" = 0 ]; then
+        chown 10001:0 "$inbox" # our services never run as root
+    else
+        STACK_UID="$(id -u)"; export STACK_UID
+    fi
+    compose build --quiet writer >&2 || fail 1 "the image could not be built; see above."
+    compose up --detach --wait --wait-timeout "${STACK_TIMEOUT_S:-600}" >&2 ||
+        fail 1 "not every service became healthy; \`make logs\` and \`docker ps\` say which, \`make down\` stops it."
+    if [ "$(value FEED)" != 0 ]; then
+        compose exec -T api playlake wait --for 5m || fail 1 "the dashboard has nothing to show yet; \`make logs\` says why."
+    fi
+    host="$(value STACK_BIND)"; host="${host:-127.0.0.1}"; [ "$host" != 0.0.0.0 ] || host=127.0.0.1
+    port() { found="$(value "$1")"; echo "${found:-$2}"; }
+    echo "dashboard  http://$host:$(port DASHBOARD_PORT 8501)"
+    echo "API        http://$host:$(port API_PORT 8000)/health"
+    echo "S3         http://$host:$(port S3_PORT 9000) (console: $(port S3_CONSOLE_PORT 9001)); keys in $env_file"
+    echo "Kafka      $host:$(port KAFKA_PORT 19092)"
+    echo "Drop a Spotify export into $inbox/ and it is imported; its receipt comes beside it."
+}
+
+case "${1:-}" in
+    up) up ;;
+    down) need_docker; [ -e "$env_file" ] || fail 1 "There is no $env_file, so nothing that make up started."
+        COMPOSE_PROFILES='*' compose down --remove-orphans ;;
+    logs) need_docker; COMPOSE_PROFILES='*' compose logs --follow --tail 100 ;;
+    *) fail 2 "say up, down or logs" ;;
+esac

@@ -1,0 +1,63 @@
+"""Real servers in containers (testcontainers), of the images that the compose file names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import DockerException
+from testcontainers.community.kafka import RedpandaContainer
+from testcontainers.community.minio import MinioContainer
+from testcontainers.community.redis import RedisContainer
+
+from playlake.settings import ROOT, Settings, load_settings
+
+REQUIRED = "TEST_CONTAINERS"
+"""Environment variable: `required` makes tests fail, where they would be left out for want of Docker."""
+
+COMPOSE = ROOT / "compose" / "compose.yaml"
+
+
+def image(variable: str) -> str:
+    """The default of one of the compose file's image variables."""
+    found = re.search(rf"\$\{{{variable}:-([^}}]+)\}}", COMPOSE.read_text())
+    assert found, variable
+    return os.environ.get(variable, found[1])
+
+
+def require_docker() -> None:
+    """Leave the test out where no Docker answers, unless containers are required."""
+    try:
+        client = docker.from_env()
+        client.ping()
+        client.close()
+    except DockerException as error:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(f"containers are required, and Docker does not answer: {error}")
+        pytest.skip("Docker does not answer here")
+
+
+@contextmanager
+def running(home: Path) -> Iterator[Settings]:
+    """Redpanda, MinIO and Redis, each in a container; the settings to use them with."""
+    with ExitStack() as started:
+        broker = RedpandaContainer(image("BROKER_IMAGE"))
+        started.callback(broker.stop)
+        broker.start(timeout=120)
+        store = started.enter_context(MinioContainer(image("STORE_IMAGE"), secret_key="of-a-test-only"))
+        cache = started.enter_context(RedisContainer(image("CACHE_IMAGE"), password="of-a-test-only"))
+        yield load_settings(
+            _env_file=None,
+            profile="containers",
+            home=home,
+            kafka_bootstrap=broker.get_bootstrap_server(),
+            s3_endpoint=f"http://{store.get_config()['endpoint']}",
+            s3_access_key=store.access_key,
+            s3_secret_key=store.secret_key,
+            redis_url=f"redis://:{cache.password}@{cache.get_container_host_ip()}:{cache.get_exposed_port(6379)}/0",
+        )

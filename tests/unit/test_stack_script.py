@@ -1,0 +1,97 @@
+"""`make up` used wrongly: one clear line each, told before Docker is asked for anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from playlake.settings import ROOT
+
+GOOD = {"S3_ACCESS_KEY": "lake", "S3_SECRET_KEY": "d41c6a9be0", "REDIS_PASSWORD": "77aa0b"}
+
+
+def up(tmp_path: Path, *, docker: str | None, env: dict[str, str] | None, **variables: str) -> tuple[int, str]:
+    """Run the script with a `docker` that answers as told (its engine is away if None)."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "bash", "dirname", "id", "od", "tr", "sed", "tail", "df", "awk", "mv", "mkdir", "cat", "chown"):
+        found = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True, check=True).stdout
+        (programs / name).symlink_to(found.strip())
+    if docker is not None:
+        (programs / "docker").write_text(f"#!/bin/sh\n{docker}\n")
+        (programs / "docker").chmod(0o755)
+    file = tmp_path / "env"
+    if env is not None:
+        file.write_text("".join(f"{n}={v}\n" for n, v in env.items()))
+    done = subprocess.run(
+        [str(ROOT / "scripts" / "stack.sh"), "up"],
+        env={"PATH": str(programs), "HOME": str(tmp_path), "STACK_ENV_FILE": str(file), **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+ENGINE = 'case "$*" in *DockerRootDir*) echo /;; *"ps -q"*) ;; *build*|*exec*) exit 9;; esac'
+
+
+def test_no_docker(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=None, env=None)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "`make demo`" in said
+
+
+def test_docker_that_does_not_answer(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker="exit 1", env=None)
+    assert (code, said.count("\n")) == (1, 1)
+    assert "does not answer" in said
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_secret_is_named(tmp_path: Path, name: str) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env={**GOOD, name: ""})
+    assert (code, said.count("\n")) == (2, 1)
+    assert f": {name}." in said
+
+
+def test_known_secrets_are_refused_outside_loopback(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env={**GOOD, "S3_SECRET_KEY": "minioadmin"}, STACK_BIND="0.0.0.0")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "S3_SECRET_KEY" in said
+    assert "minioadmin" not in said
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, said = up(tmp_path, docker=ENGINE, env=GOOD, KAFKA_PORT=port, STACK_MIN_FREE_MB="0")
+    assert (code, said.count("\n")) == (1, 1)
+    assert f"Port {port} is taken" in said
+    assert "KAFKA_PORT" in said
+
+
+def test_an_inbox_that_compose_would_look_for_elsewhere(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env={**GOOD, "INBOX": "drop"})
+    assert (code, said.count("\n")) == (2, 1)
+    assert "absolute path" in said
+
+
+def test_too_little_disk(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env=GOOD, STACK_MIN_FREE_MB="999999999")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "Too little disk" in said
+
+
+def test_an_environment_file_is_made_private_with_random_secrets(tmp_path: Path) -> None:
+    up(tmp_path, docker=ENGINE, env=None, STACK_MIN_FREE_MB="999999999")
+    file = tmp_path / "env"
+    assert file.stat().st_mode & 0o777 == 0o600
+    made = dict(line.split("=", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
+    assert set(made) == set(GOOD)
+    assert len(set(made.values())) == 3
+    assert os.environ.get("S3_SECRET_KEY") != made["S3_SECRET_KEY"]
