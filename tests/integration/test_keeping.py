@@ -9,8 +9,12 @@ import signal
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
+from playlake.lake import tables
+from playlake.warehouse.build import folder
+from playlake.warehouse.publish import current
 from tests.support import Cli, assert_whole, end, make_export, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -21,6 +25,15 @@ def age(path: Path) -> Path:
     for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
         os.utime(file, (time.time() - 60,) * 2)
     return path
+
+
+def plays_of(cli: Cli, user: str) -> int:
+    """What published gold counts of a listener."""
+    build = current(folder(cli.settings()))
+    assert build
+    with duckdb.connect(str(build.path), read_only=True) as gold:
+        found = gold.execute("select sum(total_plays) from gold.user_daily_listening where user_id = ?", [user])
+        return int(found.fetchone()[0])
 
 
 def test_the_inbox_is_imported_once_with_receipts_beside(cli: Cli, tmp_path: Path) -> None:
@@ -88,9 +101,13 @@ def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp
     cli("up")
     age(make_export(box / "more", 200, seed=3))
     wait_for((box / "more.receipt.json").exists, 120)
-    before = cli.json("status")["build"]["version"]
-    end(writer, signal.SIGTERM)
-    wait_for(lambda: cli.json("status")["build"]["version"] > before, 120)
+    wait_for(lambda: assert_whole(cli, pending=None)["pending"] == 0, 120, every=1)
+    stopped = end(writer, signal.SIGTERM)
+    assert stopped.code == 0, stopped.err
+    lake = tables.snapshot(cli.settings())
+    wait_for(lambda: (build := current(folder(cli.settings()))) and build.lake_versions == lake, 120)
+    refused = sum(json.loads((box / f"{n}.receipt.json").read_text())["refused"] for n in ("export", "more"))
+    assert plays_of(cli, "outage") == 400 - refused
     assert time.time() - heart.stat().st_mtime < 30
     ended = end(keeper, signal.SIGTERM)
     assert ended.code == 0

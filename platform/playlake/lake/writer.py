@@ -252,11 +252,16 @@ class Writer:
                 raise error
             pause = min(2.0**self._failures / 4, 30.0)
             _log.warning("the lake could not be written; trying again", topic=topic, seconds=pause, why=str(error))
-            time.sleep(pause)
+            self._rest(pause)
             try:
                 return self._restart(topic, consumer)
             except WriteFailedError as again:
                 error = again
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stop and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))  # a signal does not end a sleep
 
     def _restart(self, topic: str, consumer: Consumer) -> None:
         mine = [p for p in self._core.assigned if p[0] == topic]
