@@ -16,6 +16,7 @@ _GROUPS = (
     ("The embedded servers", ("broker_port", "s3_port", "redis_port")),
     ("Kafka", tuple(n for n in Settings.model_fields if n.startswith("kafka_"))),
     ("The object store", ("s3_endpoint", "s3_region", "s3_bucket", "s3_access_key", "s3_secret_key")),
+    ("Checks and alerts", ("max_lag_s", "max_refused_share", "alert_urls", "alert_on")),
     ("The lake writer", ("flush_rows", "flush_seconds", "flush_bytes", "catchup_rows")),
 )
 

@@ -17,8 +17,9 @@ from playlake.settings import ROOT, Settings
 from playlake.sources.exports import Receipt, ReceiptBook, import_history, inbox
 from playlake.sources.simulator import Simulator
 from playlake.warehouse import bronze
-from playlake.warehouse.build import Built, build, folder
+from playlake.warehouse.build import Built, begin, build, folder, run_stage
 from playlake.warehouse.publish import current
+from playlake.warehouse.stages import Begun
 
 Progress = Callable[[str], None]
 
@@ -117,10 +118,30 @@ def build_warehouse(settings: Settings, *, say: Progress = quiet) -> Built:
     say("looking at the lake")
     versions = tables.snapshot(settings)
     rows = bronze.counts(settings, versions)
-    built = build(settings, versions, on_progress=say)
+    return _with_bronze(build(settings, versions, on_progress=say), rows)
+
+
+def begin_build(settings: Settings) -> Begun | None:
+    """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
+    versions = tables.snapshot(settings)
+    return begin(settings, versions) if _is_news(settings, versions) else None
+
+
+def run_build_stage(settings: Settings, build_id: str, stage: str, *, say: Progress = quiet) -> Begun | Built:
+    """Run a stage of a build; what was built, of the last one."""
+    done = run_stage(settings, build_id, stage, on_progress=say)
+    return _with_bronze(done, bronze.counts(settings, done.versions)) if isinstance(done, Built) else done
+
+
+def _with_bronze(built: Built, rows: dict[str, int]) -> Built:
     built.dead_letters = rows[tables.DEAD_LETTERS_FOLDER]
     built.bronze = sum(rows[tables.FOLDERS[topic]] for topic in events.TOPICS)
     return built
+
+
+def _is_news(settings: Settings, versions: dict[str, int]) -> bool:
+    published = current(folder(settings))
+    return published is None or published.lake_versions != versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +182,7 @@ def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Impor
 
 def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | None:
     """Build and publish if the lake has changed since the last build; None where it has not."""
-    published = current(folder(settings))
-    if published and published.lake_versions == tables.snapshot(settings):
-        return None
-    return build_warehouse(settings, say=say)
+    return build_warehouse(settings, say=say) if _is_news(settings, tables.snapshot(settings)) else None
 
 
 def has_plays(settings: Settings) -> bool:

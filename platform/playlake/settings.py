@@ -90,6 +90,19 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
     )
 
+    max_lag_s: float = Field(
+        3600.0, gt=0, description="Age of a message not landed at which `lake pending --check` finds the lake stale."
+    )
+    max_refused_share: float = Field(
+        0.05, ge=0, le=1, description="Share of refused messages at which `lake arrived --check` fails (0 to 1)."
+    )
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Where alerts go beside the log, as Apprise URLs with blanks between: a webhook is"
+        " `jsons://host/path`, e-mail `mailtos://user:password@host?to=someone@example.org`.",
+    )
+    alert_on: Literal["all", "failure"] = Field("all", description="Which alerts are sent; the log has all of them.")
+
     @model_validator(mode="after")
     def _contradictions(self) -> Self:
         problems: list[str] = []

@@ -178,7 +178,7 @@ def test_a_failing_test_of_the_warehouse_publishes_nothing(tmp_path: Path) -> No
     model.write_text(model.read_text() + "\nunion all by name select * from (" + model.read_text() + ") as again\n")
     broken = Cli(cli.home)
     code = (
-        "import sys, pathlib, playlake.warehouse.build as b; b.DBT = pathlib.Path(sys.argv.pop(1));"
+        "import sys, pathlib, playlake.warehouse.dbt as b; b.PROJECT = pathlib.Path(sys.argv.pop(1));"
         "from playlake.cli import main; main()"
     )
     done = subprocess.run(

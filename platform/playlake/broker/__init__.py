@@ -4,5 +4,17 @@ from playlake.broker.admin import Admin, TopicInfo
 from playlake.broker.consume import Consumer, Polled, Record, TopicPartition
 from playlake.broker.offsets import read_offsets
 from playlake.broker.produce import Producer
+from playlake.broker.waiting import Waiting, waiting
 
-__all__ = ["Admin", "Consumer", "Polled", "Producer", "Record", "TopicInfo", "TopicPartition", "read_offsets"]
+__all__ = [
+    "Admin",
+    "Consumer",
+    "Polled",
+    "Producer",
+    "Record",
+    "TopicInfo",
+    "TopicPartition",
+    "Waiting",
+    "read_offsets",
+    "waiting",
+]

@@ -110,6 +110,8 @@ _NUMBERS = {
     "produced",
     "same",
     "refused",
+    "version",
+    "files",
 }
 
 

@@ -1,4 +1,4 @@
-"""Commands that keep what is served up to date: inbox, refresh, wait."""
+"""Commands that keep what is served up to date, and people informed: inbox, refresh, wait, alert."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from playlake.alerts import Level
 from playlake.cli.common import Json, err, length, load, out, progress, show, table
 from playlake.errors import PlaylakeError
 
@@ -105,9 +106,13 @@ def _built(built: Any) -> str:
 @app.command()
 def wait(
     for_: Annotated[float | None, length("How long at most (30s, 5m); five minutes unless told otherwise.")] = None,
+    build: Annotated[int, typer.Option(help="The build that is to be served, or a later one.", min=0)] = 0,
     json: Json = False,
 ) -> None:
-    """Wait until what is served has plays to show. Exit code 1 when it takes too long."""
+    """Wait until what is served has plays to show. Exit code 1 when it takes too long.
+
+    It reads as the pages do, so what it says is what they show.
+    """
     from playlake.warehouse.build import folder
     from playlake.warehouse.reader import GoldReader
 
@@ -118,15 +123,35 @@ def wait(
     with progress() as say:
         while True:
             version = reader.version()
-            plays = int(reader.query("overview")[0]["total_plays"]) if version is not None else 0
-            if plays:
+            metrics = reader.query("overview")[0] if version is not None else {"total_plays": 0}
+            plays = int(metrics["total_plays"])
+            if plays and version is not None and version >= build:
                 break
             if time.monotonic() > deadline:
                 raise PlaylakeError(
-                    f"No plays to show after {longest:.0f} s"
-                    + (": nothing has been built yet." if version is None else f": build {version} has none.")
+                    (f"Build {build} is not served" if build else "No plays to show")
+                    + f" after {longest:.0f} s: "
+                    + ("nothing has been built yet." if version is None else f"build {version} has {plays:,} plays.")
                     + " Are the writer and the builder running, and is there anything in Kafka?"
                 )
             say("waiting for plays" if version is not None else "waiting for the first build")
             time.sleep(1)
-    show(json, {"version": version, "plays": plays}, f"Build {version}: {plays:,} plays.")
+    told = {name: value if isinstance(value, int | float) else str(value) for name, value in metrics.items()}
+    show(json, {"version": version, "plays": plays, "metrics": told}, f"Build {version}: {plays:,} plays.")
+
+
+@app.command()
+def alert(
+    level: Annotated[Level, typer.Argument(help="How it ended.")],
+    title: Annotated[str, typer.Argument(help="What it is about, in one line.")],
+    text: Annotated[str, typer.Option(help="The rest of what is to be said.")] = "",
+    json: Json = False,
+) -> None:
+    """Tell people how something ended: in the log, and to the addresses in PLAYLAKE_ALERT_URLS."""
+    from playlake import alerts
+
+    settings = load()
+    with progress() as say:
+        say("telling")
+        sent = alerts.alert(settings, level, title, text)
+    show(json, {"level": level, "sent": sent}, f"Told {sent} addresses." if sent else "Logged.")

@@ -1,12 +1,15 @@
-"""Commands that look after the lake: lake verify."""
+"""Commands that look after the lake: lake verify, pending, arrived, prune."""
 
 from __future__ import annotations
 
+import json as jsonlib
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from playlake.cli.common import Json, load, out, progress, show, table
+from playlake.cli.common import Json, err, length, load, out, progress, show, table
+from playlake.errors import UsageError
 
 lake_app = typer.Typer(help="Look after the lake.", no_args_is_help=True)
 
@@ -56,3 +59,100 @@ def lake_verify(json: Json = False) -> None:
         )
     if not report.healthy:
         raise typer.Exit(1)
+
+
+@lake_app.command("pending")
+def lake_pending(
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 when something waits for longer than PLAYLAKE_MAX_LAG_S.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """What waits in Kafka to be landed: is there anything new?"""
+    from playlake import quality
+
+    settings = load()
+    with progress() as say:
+        say("looking at log and lake")
+        found = quality.pending(settings)
+    problem = quality.staleness(settings, found) if check else None
+    data = {"pending": found.total, "by_topic": found.messages, "oldest_s": found.oldest_s, "problem": problem}
+    show(json, data, table("topic", "pending", rows=found.messages.items()))
+    if found.oldest_s is not None and not json:
+        out.print(f"The oldest has waited for {found.oldest_s:,.0f} s.")
+    _fail(problem)
+
+
+@lake_app.command("arrived")
+def lake_arrived(
+    since: Annotated[
+        str, typer.Option(help="Table versions to count from, as this command's --json gives them in `versions`.")
+    ] = "{}",
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 when more were refused than PLAYLAKE_MAX_REFUSED_SHARE.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """What has arrived in the lake since some version of its tables, and how much of it was refused."""
+    from playlake import quality
+
+    settings = load()
+    with progress() as say:
+        say("looking at the lake")
+        found = quality.arrived(settings, _versions(since))
+    problem = quality.too_many_refused(settings, found) if check else None
+    data = {
+        "versions": found.versions,
+        "arrived": found.rows,
+        "total": found.total,
+        "refused": found.refused,
+        "refused_share": found.refused_share,
+        "problem": problem,
+    }
+    show(json, data, table("table", "version", "rows", rows=[(t, v, found.rows[t]) for t, v in found.versions.items()]))
+    _fail(problem)
+
+
+def _fail(problem: str | None) -> None:
+    """End with exit code 1 if there is a problem; what was found has been shown."""
+    if problem:
+        err.print(f"playlake: {problem}", markup=False)
+        raise typer.Exit(1)
+
+
+def _versions(text: str) -> dict[str, int]:
+    try:
+        found = jsonlib.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(type(version) is int for version in found.values()):
+        raise UsageError(
+            f'--since {text[:60]!r} are no table versions. Write {{"bronze/plays": 12}}, or leave it out to count all.'
+        )
+    return found
+
+
+@lake_app.command("prune")
+def lake_prune(
+    older_than: Annotated[
+        float | None,
+        length("How long ago a file must have been written (24h); a week unless told otherwise.", "--older-than"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove files of the lake that no table knows, as a writer that died leaves them."""
+    from playlake.lake import tables
+
+    settings = load()
+    hours = (older_than or 7 * 24 * 3600.0) / 3600
+    if hours < 1:
+        raise UsageError(
+            "--older-than must be an hour or more: a younger file may be one that is just being committed."
+        )
+    removed: dict[str, int] = {}
+    with progress() as say:
+        for one in tables.every(settings):
+            say(f"looking at {one.folder}")
+            removed[one.folder] = len(one.prune(int(hours), dry_run=dry_run))
+    show(json, {"removed": removed, "dry_run": dry_run}, table("table", "files", rows=removed.items()))

@@ -42,9 +42,9 @@ def _root(
         raise typer.Exit()
 
 
-def _fail(text: str, code: int) -> NoReturn:
+def _fail(text: str, code: int, kind: str | None = None) -> NoReturn:
     if "--json" in sys.argv:
-        sys.stdout.write(jsonlib.dumps({"error": text}) + "\n")
+        sys.stdout.write(jsonlib.dumps({"error": text, "kind": kind}) + "\n")
     err.print(f"playlake: {text}", markup=False, style="red" if err.is_terminal else None)
     sys.exit(code)
 
@@ -56,7 +56,7 @@ def main() -> None:
     except typer.TyperException as error:
         _misused(error)
     except PlaylakeError as error:
-        _fail(str(error) + _full_disk(error), error.exit_code)
+        _fail(str(error) + _full_disk(error), error.exit_code, type(error).__name__)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail(

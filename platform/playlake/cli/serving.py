@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.table import Table
 
 from playlake.cli.common import Json, load, progress, show, table
-from playlake.errors import PlaylakeError
+from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
 serve_app = typer.Typer(help="Serve what was published.", no_args_is_help=True)
@@ -18,15 +19,50 @@ app.add_typer(serve_app, name="serve")
 
 
 @app.command()
-def build(json: Json = False) -> None:
+def build(
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="One stage only: begin, silver, silver-tests, gold, gold-tests, recommendations or publish.",
+        ),
+    ] = None,
+    of: Annotated[str | None, typer.Option(help="With --stage: the build, as `--stage begin` names it.")] = None,
+    json: Json = False,
+) -> None:
     """Run dbt on the lake and publish gold if all tests pass."""
     from playlake import pipeline
+    from playlake.warehouse.build import Built
+    from playlake.warehouse.stages import BEGIN, STAGES
 
     settings = load()
+    if stage is None:
+        if of:
+            raise UsageError("--of goes with --stage. Without it, all stages of a new build are run.")
+        with progress() as say:
+            built = pipeline.build_warehouse(settings, say=say)
+        show(json, asdict(built), _built_table(built))
+        return
+    if stage not in STAGES:
+        raise UsageError(f"{stage!r} is no stage of a build. The stages are {', '.join(STAGES)}.")
+    if (stage == BEGIN) == bool(of):
+        raise UsageError("`--stage begin` names a new build; every other stage needs that name in --of.")
     with progress() as say:
-        built = pipeline.build_warehouse(settings, say=say)
+        if not of:
+            say("looking at the lake")
+            begun = pipeline.begin_build(settings)
+            data = {"build": begun.id if begun else None, "versions": begun.versions if begun else {}}
+            show(json, data, f"Build {begun.id} has begun." if begun else "Nothing new to build.")
+            return
+        done = pipeline.run_build_stage(settings, of, stage, say=say)
+    if isinstance(done, Built):
+        show(json, asdict(done), _built_table(done))
+    else:
+        show(json, asdict(done), f"Build {done.id}: {stage} passed.")
+
+
+def _built_table(built: Any) -> Table:
     rows = [("bronze", built.bronze), *built.silver.items(), *built.gold.items(), ("dead letters", built.dead_letters)]
-    show(json, asdict(built), table("model", "rows", rows=rows, title=f"Build {built.version}"))
+    return table("model", "rows", rows=rows, title=f"Build {built.version}")
 
 
 def _serve(name: str, json: bool) -> NoReturn:

@@ -140,6 +140,22 @@ class Table:
         )
         return frozenset(found.column("_kafka_offset").to_pylist())
 
+    def prune(self, hours: int, *, dry_run: bool = False) -> list[str]:
+        """Remove the files that no version of the table knows and that are older than ``hours``; returns their paths.
+
+        Such files come of writers that died between writing and committing, and of compaction.
+
+        :raises WriteFailedError: when the store failed.
+        """
+        self.refresh()
+        try:
+            found = self._delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+            if found and not dry_run:  # even a vacuum that finds nothing is a version, which would look like news
+                self._delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        except (OSError, DeltaError) as error:
+            raise self._failed("pruned", error) from error
+        return list(found)
+
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
         text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:240]
         return WriteFailedError(
@@ -158,10 +174,14 @@ def dead_letters(settings: Settings) -> Table:
     return Table(settings, DEAD_LETTERS_FOLDER, DEAD_LETTERS)
 
 
+def every(settings: Settings) -> list[Table]:
+    """All tables of the lake; one that is not there yet is made, empty."""
+    found = [*(bronze(settings, topic) for topic in FOLDERS), dead_letters(settings)]
+    for table in found:
+        table.open()
+    return found
+
+
 def snapshot(settings: Settings) -> dict[str, int]:
     """By folder, the latest version of each table; a table that is not there yet is made, empty."""
-    found = {}
-    for table in [*(bronze(settings, topic) for topic in FOLDERS), dead_letters(settings)]:
-        table.open()
-        found[table.folder] = table.version
-    return found
+    return {table.folder: table.version for table in every(settings)}

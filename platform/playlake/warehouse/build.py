@@ -1,30 +1,26 @@
 """Building the warehouse: dbt in a DuckDB file of its own, at one version of each table of the lake.
 
-What the tests have passed is published (:mod:`playlake.warehouse.publish`); what they have not stays unseen.
+What the tests have passed is published (:mod:`playlake.warehouse.publish`); what they have not stays unseen. A build is
+one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_stage`), as an orchestrator wishes.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import filelock
 
 from playlake.errors import PlaylakeError
-from playlake.settings import ROOT, Settings
-from playlake.warehouse import duck, publish
+from playlake.settings import Settings
+from playlake.warehouse import dbt, duck, publish
+from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
 
-DBT = ROOT / "dbt"
-SILVER = ("silver_plays", "silver_skips", "silver_likes", "silver_invalid")
+Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -46,9 +42,7 @@ def folder(settings: Settings) -> Path:
     return settings.home_path / "warehouse"
 
 
-def build(
-    settings: Settings, versions: Mapping[str, int], *, on_progress: Callable[[str], None] | None = None
-) -> Built:
+def build(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Built:
     """Run all models and tests, then publish gold.
 
     :param versions: by the lake's folder (``bronze/plays``), the Delta version to build from.
@@ -56,24 +50,81 @@ def build(
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
+    with _alone(settings) as home:
+        begun = _begin(settings, home, versions)
+        begun.tests = dbt.passed(dbt.run(settings, home, _database(home), ["build"], say))
+        built = _publish(home, begun, say)
+    built.seconds = time.monotonic() - started
+    return built
+
+
+def begin(settings: Settings, versions: Mapping[str, int]) -> Begun:
+    """Begin a build in stages: from here on, an older one that has not been published never will be."""
+    with _alone(settings) as home:
+        return _begin(settings, home, versions)
+
+
+def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say | None = None) -> Begun | Built:
+    """Run one stage of the build ``build_id``; the last one, ``publish``, returns what was built.
+
+    Running a stage again is safe. The stages after it are then to be run again too.
+
+    :raises SupersededError: when another build was begun since: its data is as new or newer.
+    :raises PlaylakeError: when a model or a test fails, or an earlier stage has not been passed.
+    """
+    say = on_progress or (lambda _text: None)
+    started = time.monotonic()
+    with _alone(settings) as home:
+        begun = load(home)
+        if begun is None or begun.id != build_id:
+            raise SupersededError(
+                f"The build {build_id} is not the latest"
+                + (f": {begun.id} was begun after it, with data as new or newer." if begun else ".")
+                + " Nothing is to be done."
+            )
+        begun.require(stage)
+        if stage == PUBLISH:
+            built = _publish(home, begun, say)
+            built.seconds = time.monotonic() - started
+            return built
+        begun.reopen(stage)
+        begun.save(home)
+        begun.passed(stage, dbt.passed(dbt.run(settings, home, _database(home), COMMANDS[stage], say)))
+        begun.save(home)
+    return begun
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Path]:
+    """The warehouse's folder, with nobody else building in it."""
     home = folder(settings)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(home / "build.lock", timeout=0)
-        with lock:
-            database = home / "spotify_data.duckdb"
-            _pin_bronze(settings, database, versions)
-            tests = _run_dbt(settings, database, say)
-            say("publishing")
-            built = _counts(database)
-            built.version = publish.publish(home, database, versions)
+        with filelock.FileLock(home / "build.lock", timeout=0):
+            yield home
     except filelock.Timeout as error:
         raise PlaylakeError(
             f"Another build of {home} is running. One build at a time: wait for it, then run this again."
         ) from error
-    built.tests = tests
-    built.versions = dict(versions)
-    built.seconds = time.monotonic() - started
+
+
+def _database(home: Path) -> Path:
+    return home / "spotify_data.duckdb"
+
+
+def _begin(settings: Settings, home: Path, versions: Mapping[str, int]) -> Begun:
+    begun = Begun.new(versions)
+    begun.save(home)  # first of all: from now on an older build in stages must not go on
+    _pin_bronze(settings, _database(home), versions)
+    return begun
+
+
+def _publish(home: Path, begun: Begun, say: Say) -> Built:
+    say("publishing")
+    built = _counts(_database(home))
+    built.version = publish.publish(home, _database(home), begun.versions)
+    built.tests = begun.tests
+    built.versions = dict(begun.versions)
     return built
 
 
@@ -95,89 +146,6 @@ def _pin_bronze(settings: Settings, database: Path, versions: Mapping[str, int])
                 f"create or replace view bronze.{table} as"
                 f" select * from delta_scan('s3://{settings.s3_bucket}/{path}', version={int(version)})"
             )
-
-
-def _run_dbt(settings: Settings, database: Path, say: Callable[[str], None]) -> int:
-    """``dbt build``; returns the number of tests that passed."""
-    home = folder(settings)
-    target, logs = home / "target", settings.home_path / "logs" / "dbt"
-    command = [
-        sys.executable,
-        "-c",
-        "from dbt.cli.main import cli; cli()",
-        "--log-format",
-        "json",
-        "build",
-        "--target",
-        "local",
-    ]
-    paths = ["--project-dir", DBT, "--profiles-dir", DBT, "--target-path", target, "--log-path", logs]
-    environment = {
-        **os.environ,
-        **settings.environment(),
-        "DBT_PLAYLAKE_DATABASE": str(database),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    started = time.time()
-    # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
-    process = subprocess.Popen(
-        [*command, *map(str, paths)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
-    last: list[str] = []
-    try:
-        assert process.stdout is not None  # noqa: S101 - asked for above
-        for line in process.stdout:
-            text = _message(line)
-            if text:
-                last = [*last, text][-12:]
-                say(text)
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    results = _results(target / "run_results.json", started)
-    failed = [r for r in results if r["status"] in ("error", "fail")]
-    if code or failed:
-        raise PlaylakeError(_failure(failed, last, logs))
-    return sum(r["status"] in ("pass", "warn") for r in results)
-
-
-def _message(line: str) -> str:
-    try:
-        found: dict[str, Any] = json.loads(line)["info"]
-    except (ValueError, KeyError, TypeError):
-        return line.strip()
-    text = str(found.get("msg", "")).strip()
-    if found.get("level") == "debug":
-        return ""
-    # A hundred models and tests are one stage with a count, not two hundred lines.
-    node = re.match(r"(\d+) of (\d+) (START|PASS|OK)", text)
-    return f"models and tests: {node[1]} of {node[2]}" if node else text
-
-
-def _results(path: Path, since: float) -> list[dict[str, Any]]:
-    try:
-        if path.stat().st_mtime < since - 1:
-            return []
-        found: list[dict[str, Any]] = json.loads(path.read_text())["results"]
-    except (OSError, ValueError, KeyError):
-        return []
-    return found
-
-
-def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path) -> str:
-    if failed:
-        names = ", ".join(str(r["unique_id"]).split(".")[2] for r in failed[:5])
-        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        first = " ".join(str(failed[0].get("message") or "").split())[:300]
-        what = f"{len(failed)} of its models and tests failed: {names}{more}. The first says: {first}"
-    else:
-        what = "dbt ended before it ran a model. Its last words: " + " ".join(" ".join(last).split())[-400:]
-    return (
-        f"The build was not published; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"
-    )
 
 
 def _counts(database: Path) -> Built:

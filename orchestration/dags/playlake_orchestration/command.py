@@ -1,0 +1,97 @@
+"""Running playlake's own command, in its own environment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from playlake_orchestration import connections
+
+_log = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = "ORCHESTRATION_PLAYLAKE"
+"""Environment variable: the command playlake, if it is not in the checkout's ``.venv``."""
+
+
+def playlake(*arguments: str, accept: Iterable[int] = (0,)) -> dict[str, Any]:
+    """Run ``playlake … --json`` and return its one object; what it says meanwhile goes into the task's log.
+
+    :param accept: exit codes that are no failure.
+    :raises AirflowFailException: when it was used wrongly: trying again would not help.
+    :raises AirflowSkipException: when a newer build has taken over.
+    :raises AirflowException: when it failed; the task is then tried again.
+    """
+    command = [os.environ.get(PROGRAM) or str(ROOT / ".venv" / "bin" / "playlake"), *arguments, "--json"]
+    _log.info("playlake %s", " ".join(arguments))
+    code, out, said = _run(command)
+    try:
+        found = json.loads(out.splitlines()[-1])
+    except (ValueError, IndexError):
+        found = {}
+    if code in accept and isinstance(found, dict) and found and "error" not in found:
+        return found
+    text = str(found.get("error") or found.get("problem") or " / ".join(said) or f"exit code {code}")
+    if found.get("kind") == "SupersededError":
+        raise AirflowSkipException(text)
+    raise (AirflowFailException if code == 2 else AirflowException)(text)
+
+
+def verify() -> dict[str, int]:
+    """Compare log and lake: every offset of the log is once in the lake.
+
+    :raises AirflowException: when anything is lost, doubled, unreadable or in a wrong folder.
+    """
+    report = playlake("lake", "verify", accept=(0, 1))
+    wrong = {name: int(report[name]) for name in ("lost", "doubled", "unreadable", "misplaced")}
+    if any(wrong.values()):
+        counts = ", ".join(f"{count} {name}" for name, count in wrong.items() if count)
+        raise AirflowException(f"The lake is not whole: {counts}. `playlake lake verify` names them.")
+    return {**wrong, "pending": int(report["pending"]), "files": int(report["files"])}
+
+
+def _run(command: list[str]) -> tuple[int, str, list[str]]:
+    """Exit code, standard output, and the last lines of standard error."""
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()
+        )
+    except OSError as error:
+        raise AirflowFailException(
+            f"{command[0]} can't be run ({error.strerror}). Set {PROGRAM} to the command, or run `make install`."
+        ) from error
+    said: deque[str] = deque(maxlen=3)
+
+    def listen() -> None:
+        for line in process.stderr or ():
+            _log.info("%s", line.rstrip())
+            said.append(line.strip())
+
+    listener = Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        out = process.stdout.read() if process.stdout else ""
+        code = process.wait()
+    except BaseException:  # the task is being ended: so is the command, which leaves things whole
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+    listener.join(10)
+    return code, out, list(said)
+
+
+def _environment() -> dict[str, str]:
+    """Airflow's own environment without what is Airflow's, with what the connections say."""
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    return {**mine, **connections.variables()}
