@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down logs test lint format lock configuration bench clean
+.PHONY: help install demo up down logs airflow test lint format lock configuration bench clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -28,8 +28,13 @@ down: ## Stop the containers' stack; the data stays
 logs: ## Follow the containers' logs
 	@scripts/stack.sh logs
 
+airflow: install ## Airflow with the DAGs on the embedded stack, until Ctrl-C; prints its address and login
+	@scripts/bootstrap.sh airflow
+	@scripts/airflow.sh
+
 test: ## Lint, types, import rules, dbt parse and all tests
 	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh airflow
 	@scripts/test.sh $(ARGS)
 
 lint: ## Lint, types, import rules and dbt parse only
@@ -47,6 +52,7 @@ lock: install ## Resolve the requirements anew
 	@$(UV) pyproject.toml --extra embedded -o requirements.lock
 	@$(UV) pyproject.toml -c requirements.lock -o requirements-service.lock
 	@$(UV) requirements-bootstrap.in -c requirements.lock -o requirements-bootstrap.lock
+	@$(UV) orchestration/requirements.in -o orchestration/requirements.lock
 	@$(UV) pyproject.toml --extra embedded --extra dev -c requirements.lock -o requirements-dev.lock
 
 configuration: install ## Write .env.example and docs/configuration.md from the settings
@@ -54,4 +60,4 @@ configuration: install ## Write .env.example and docs/configuration.md from the 
 
 clean: ## Stop the embedded stack and remove its data and the environment
 	@[ ! -x $(PLAYLAKE) ] || $(PLAYLAKE) down
-	@rm -rf .playlake .venv dbt/target dbt/logs
+	@rm -rf .playlake .venv .venv-airflow dbt/target dbt/logs
