@@ -10,7 +10,8 @@ UV := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gener
 help: ## Show this help
 	@echo "playlake: a listening lakehouse that runs whole on a laptop"; echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo; echo "  make demo HISTORY=path/to/export     your own Spotify account export: folder, files or zip"
+	@echo; echo "  make up PROFILES=orchestration,ui    with Airflow instead of the builder, with Redpanda's console"
+	@echo "  make demo HISTORY=path/to/export     your own Spotify account export: folder, files or zip"
 	@echo "  make demo ARGS=--no-serve            end by itself instead of serving until Ctrl-C"
 
 install: ## Make .venv and install what is locked
@@ -20,7 +21,7 @@ demo: install ## The whole path: servers, listening in, lake, dbt, API and dashb
 	@$(PLAYLAKE) demo $(if $(HISTORY),--history "$(HISTORY)") $(ARGS)
 
 up: ## Start the containers' stack (Docker): Redpanda, MinIO, Redis, all services; ends when the dashboard shows data
-	@scripts/stack.sh up
+	@$(if $(PROFILES),PROFILES="$(PROFILES)") scripts/stack.sh up
 
 down: ## Stop the containers' stack; the data stays
 	@scripts/stack.sh down

@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 
 from playlake.cli.common import err, progress
-from playlake.errors import PlaylakeError
+from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import ROOT, Settings, load_settings
 from playlake.stack import EmbeddedStack, ports
 
@@ -48,7 +48,7 @@ def chosen_port(home: Path) -> int:
     """
     if given := os.environ.get(PORT):
         if not given.isdigit() or not 0 < int(given) < 65536:
-            raise PlaylakeError(f"{PORT}={given} is no port. Write a number from 1 to 65535, or leave it out.")
+            raise UsageError(f"{PORT}={given} is no port. Write a number from 1 to 65535, or leave it out.")
         if not ports.is_free(int(given)):
             raise PlaylakeError(
                 f"Port {given} is taken{ports.holder(int(given))}. End that program, or set another {PORT}."
@@ -160,7 +160,7 @@ def _ended(started: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
 
 def run() -> None:
     """Start all, tell where it is, and serve until Ctrl-C."""
-    settings = load_settings()
+    settings = load_settings(by_a_person=True)
     home = settings.home_path / "airflow"
     home.mkdir(parents=True, exist_ok=True)
     port = chosen_port(home)

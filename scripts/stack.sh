@@ -7,8 +7,28 @@ cd "$(dirname "$0")/.."
 env_file="${STACK_ENV_FILE:-.env}"
 
 fail() { code="$1"; shift; echo "playlake: $*" >&2; exit "$code"; }
-# The profile `orchestration` has Airflow in the builder's place.
-compose() { COMPOSE_PROFILES="${COMPOSE_PROFILES:-builder}" docker compose --env-file "$env_file" -f compose/compose.yaml "$@"; }
+compose() { COMPOSE_PROFILES="$profiles" docker compose --env-file "$env_file" -f compose/compose.yaml "$@"; }
+
+# PROFILES names what is wanted beside the usual: `orchestration` (Airflow, in the builder's place), `ui` (a console).
+orchestrated=""
+unwanted=""
+choose_profiles() {
+    profiles="$(value PROFILES)"
+    for profile in $(echo "$profiles" | tr ',' ' '); do
+        case "$profile" in
+            orchestration) orchestrated=yes ;;
+            ui) ;;
+            *) fail 2 "PROFILES=$profiles: there is no profile $profile. Write orchestration, ui, or both with a comma." ;;
+        esac
+    done
+    if [ -n "$orchestrated" ]; then
+        unwanted="builder"
+    else
+        unwanted="dag-processor orchestrator scheduler metadata"
+        profiles="builder${profiles:+,$profiles}"
+    fi
+    case ",$profiles," in *,ui,*) ;; *) unwanted="$unwanted console" ;; esac
+}
 
 need_docker() {
     command -v docker >/dev/null 2>&1 ||
@@ -22,6 +42,7 @@ need_docker() {
 random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 SECRETS="S3_ACCESS_KEY S3_SECRET_KEY REDIS_PASSWORD"
+AIRFLOW_SECRETS="AIRFLOW_DB_PASSWORD AIRFLOW_SECRET_KEY AIRFLOW_PASSWORD"
 
 make_env() {
     [ ! -e "$env_file" ] || return 0
@@ -32,6 +53,9 @@ make_env() {
             echo "S3_ACCESS_KEY=playlake-$(random 6)"
             echo "S3_SECRET_KEY=$(random 24)"
             echo "REDIS_PASSWORD=$(random 24)"
+            echo "AIRFLOW_DB_PASSWORD=$(random 24)"
+            echo "AIRFLOW_SECRET_KEY=$(random 32)"
+            echo "AIRFLOW_PASSWORD=$(random 12)"
         } > "$env_file.new"
         mv "$env_file.new" "$env_file"
     )
@@ -48,15 +72,20 @@ value() {
 check_env() {
     missing=""
     known=""
+    strange=""
+    [ -z "$orchestrated" ] || SECRETS="$SECRETS $AIRFLOW_SECRETS"
     for name in $SECRETS; do
         case "$(value "$name")" in
             "") missing="$missing $name" ;;
+            *[!A-Za-z0-9._~-]*) strange="$strange $name" ;;
             minio | minioadmin | admin | root | password | secret | changeme | change-me | playlake | redis | postgres | airflow | test)
                 known="$known $name" ;;
         esac
     done
     [ -z "$missing" ] ||
         fail 2 "Missing in $env_file:$missing. Add them (any long random text), or move it away and \`make up\` makes a new one."
+    [ -z "$strange" ] ||
+        fail 2 "In $env_file, these hold characters that an address can't:$strange. Use letters, digits and . _ ~ - only."
     bind="$(value STACK_BIND)"
     case "${bind:-127.0.0.1}" in
         127.* | localhost | ::1) ;;
@@ -88,7 +117,10 @@ check_disk() {
 check_ports() {
     [ -z "$(compose ps -q)" ] || return 0 # it runs: the ports are its own
     command -v bash >/dev/null 2>&1 || return 0
-    for pair in KAFKA_PORT=19092 S3_PORT=9000 S3_CONSOLE_PORT=9001 REDIS_PORT=6379 API_PORT=8000 DASHBOARD_PORT=8501; do
+    pairs="KAFKA_PORT=19092 S3_PORT=9000 S3_CONSOLE_PORT=9001 REDIS_PORT=6379 API_PORT=8000 DASHBOARD_PORT=8501"
+    [ -z "$orchestrated" ] || pairs="$pairs AIRFLOW_PORT=8080"
+    case ",$profiles," in *,ui,*) pairs="$pairs CONSOLE_PORT=8090" ;; esac
+    for pair in $pairs; do
         name="${pair%%=*}"
         port="$(value "$name")"; port="${port:-${pair#*=}}"
         if bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; then
@@ -100,6 +132,7 @@ check_ports() {
 up() {
     need_docker
     make_env
+    choose_profiles
     check_env
     check_inbox
     check_disk
@@ -111,10 +144,19 @@ up() {
         STACK_UID="$(id -u)"; export STACK_UID
     fi
     compose build --quiet writer >&2 || fail 1 "the image could not be built; see above."
+    if [ -n "$orchestrated" ]; then # it is made from the one before
+        compose build --quiet scheduler >&2 || fail 1 "Airflow's image could not be built; see above."
+    fi
+    # What an earlier `make up` with other profiles has started would build beside what is wanted now.
+    # shellcheck disable=SC2086
+    (profiles='*'; compose rm --stop --force $unwanted >/dev/null 2>&1) ||
+        fail 1 "what an earlier \`make up\` started could not be stopped: $unwanted; \`docker ps\` shows it."
     compose up --detach --wait --wait-timeout "${STACK_TIMEOUT_S:-600}" >&2 ||
         fail 1 "not every service became healthy; \`make logs\` and \`docker ps\` say which, \`make down\` stops it."
+    patience=5m
+    [ -z "$orchestrated" ] || patience=10m # Airflow makes its database first
     if [ "$(value FEED)" != 0 ]; then
-        compose exec -T api playlake wait --for 5m || fail 1 "the dashboard has nothing to show yet; \`make logs\` says why."
+        compose exec -T api playlake wait --for "$patience" || fail 1 "the dashboard has nothing to show yet; \`make logs\` says why."
     fi
     host="$(value STACK_BIND)"; host="${host:-127.0.0.1}"; [ "$host" != 0.0.0.0 ] || host=127.0.0.1
     port() { found="$(value "$1")"; echo "${found:-$2}"; }
@@ -122,13 +164,17 @@ up() {
     echo "API        http://$host:$(port API_PORT 8000)/health"
     echo "S3         http://$host:$(port S3_PORT 9000) (console: $(port S3_CONSOLE_PORT 9001)); keys in $env_file"
     echo "Kafka      $host:$(port KAFKA_PORT 19092)"
+    if [ -n "$orchestrated" ]; then
+        echo "Airflow    http://$host:$(port AIRFLOW_PORT 8080) (admin; AIRFLOW_PASSWORD in $env_file)"
+    fi
+    case ",$profiles," in *,ui,*) echo "Console    http://$host:$(port CONSOLE_PORT 8090)" ;; esac
     echo "Drop a Spotify export into $inbox/ and it is imported; its receipt comes beside it."
 }
 
 case "${1:-}" in
     up) up ;;
     down) need_docker; [ -e "$env_file" ] || fail 1 "There is no $env_file, so nothing that make up started."
-        COMPOSE_PROFILES='*' compose down --remove-orphans ;;
-    logs) need_docker; COMPOSE_PROFILES='*' compose logs --follow --tail 100 ;;
+        profiles='*'; compose down --remove-orphans ;;
+    logs) need_docker; profiles='*'; compose logs --follow --tail 100 ;;
     *) fail 2 "say up, down or logs" ;;
 esac

@@ -16,16 +16,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import duckdb
 import psutil
 import s3fs
 
 from playlake import events
 from playlake.lake import tables
-from playlake.lake.store import storage_options
+from playlake.lake.options import storage_options
 from playlake.settings import PREFIX, Settings, load_settings
 from playlake.stack import attach
 from playlake.stack.process import leftovers
 from playlake.warehouse import duck
+from playlake.warehouse.build import folder
+from playlake.warehouse.publish import current
 
 HISTORY = "TEST_HISTORY"
 """Environment variable that names a real export to test with, instead of a made one."""
@@ -144,6 +147,24 @@ def parquet_files(cli: Cli, folder: str) -> tuple[s3fs.S3FileSystem, list[str]]:
         skip_instance_cache=True,
     )
     return filesystem, [f for f in filesystem.find(f"{settings.s3_bucket}/{folder}") if f.endswith(".parquet")]
+
+
+def age(path: Path) -> Path:
+    """Let a file or folder look as if it had been there for a while."""
+    for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
+        os.utime(file, (time.time() - 60,) * 2)
+    return path
+
+
+def plays_of(cli: Cli, user: str) -> int:
+    """What published gold counts of a listener."""
+    build = current(folder(load_settings(_env_file=None, home=cli.home)))
+    assert build
+    with duckdb.connect(str(build.path), read_only=True) as gold:
+        found = gold.execute(
+            "select coalesce(sum(total_plays), 0) from gold.user_daily_listening where user_id = ?", [user]
+        )
+        return int(found.fetchone()[0])
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 60, every: float = 0.1) -> Any:

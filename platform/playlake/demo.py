@@ -30,6 +30,8 @@ class Result:
     receipt: Receipt | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    """Rows of plays in bronze by where they came from: a lake keeps what earlier runs brought."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON object."""
@@ -44,6 +46,7 @@ class Result:
             "seconds": {stage: round(s, 2) for stage, s in self.seconds.items()},
             "urls": self.urls,
             "receipt": self.receipt.as_dict() if self.receipt else None,
+            "sources": self.sources,
         }
 
 
@@ -85,6 +88,7 @@ class Demo:
             self.result.landed = writer.run(until_idle=True)
         with self._stage("build", say):
             self.result.built = pipeline.build_warehouse(settings, say=say)
+            self.result.sources = pipeline.plays_by_source(settings)
         with self._stage("serve", say):
             for name, command in pipeline.COMMANDS.items():
                 say(f"starting the {name}")
@@ -118,10 +122,28 @@ def damage(receipt: Receipt) -> str | None:
     """What is to be said of files that could not be read to their end."""
     if not receipt.damaged:
         return None
-    files = "; ".join(f"{f.file} after row {f.read:,} ({f.damaged})" for f in receipt.damaged[:3])
+    files = "; ".join(
+        f"{f.file} could not be read"
+        + (f" to the end: after row {f.read:,} it is" if f.read else ": it is")
+        + f" {f.damaged}"
+        for f in receipt.damaged[:3]
+    )
     more = f" and {len(receipt.damaged) - 3} more" if len(receipt.damaged) > 3 else ""
+    kept = receipt.produced + receipt.same
+    return f"{files}{more}." + (
+        f" The {kept:,} good rows are in; import whole files, and only what is missing is added."
+        if kept
+        else " Give the files that Spotify sent."
+    )
+
+
+def mixture(sources: dict[str, int]) -> str | None:
+    """What is to be said of a lake that holds simulated plays beside real ones."""
+    simulated = sources.get("simulator", 0)
+    real = sum(sources.values()) - simulated
+    if not simulated or not real:
+        return None
     return (
-        f"{len(receipt.damaged)} of {len(receipt.files)} files could not be read to the end: {files}{more}.\n"
-        f"The {receipt.produced + receipt.same:,} good rows before that are in; get a whole file and import it again:"
-        " what is in already is not doubled."
+        f"This lake holds {simulated:,} simulated plays beside {real:,} real ones, and the pages show both."
+        " To see your own alone, give them a home of their own: PLAYLAKE_HOME=.playlake-mine make demo HISTORY=…"
     )

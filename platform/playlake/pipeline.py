@@ -185,6 +185,11 @@ def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | No
     return build_warehouse(settings, say=say) if _is_news(settings, tables.snapshot(settings)) else None
 
 
+def plays_by_source(settings: Settings) -> dict[str, int]:
+    """Rows of plays in the lake by where they came from (``simulator``, ``export_account``, …)."""
+    return bronze.by_source(settings, tables.FOLDERS[events.PLAYS])
+
+
 def has_plays(settings: Settings) -> bool:
     """Whether the lake holds any play."""
     path = tables.FOLDERS[events.PLAYS]

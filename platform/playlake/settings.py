@@ -172,19 +172,6 @@ class Settings(BaseSettings):
                 "The embedded stack is not running. Start it with `playlake up`, then run this again."
             )
 
-    def check_embedded(self) -> None:
-        """See that nobody gave addresses or keys that the embedded stack chooses itself, and would not heed.
-
-        :raises UsageError: naming them.
-        """
-        chosen = ("kafka_bootstrap", "s3_endpoint", "s3_access_key", "s3_secret_key", "redis_url")
-        given = [f"{PREFIX}{name.upper()}" for name in chosen if getattr(self, name)]
-        if self.profile == "embedded" and given:
-            raise UsageError(
-                f"{', '.join(given)} can't be set in the profile `embedded`, whose servers playlake starts itself."
-                f" Leave them out, or set {PREFIX}PROFILE to containers or cloud."
-            )
-
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, secrets included, for a process of ours: never for a log."""
         values = {name: getattr(self, name) for name in type(self).model_fields} | {"home": self.home_path}
@@ -213,11 +200,11 @@ def _stray_variables(names: set[str]) -> list[str]:
     return found
 
 
-def _dotenv_names(path: Path) -> set[str]:
+def _dotenv(path: Path) -> dict[str, str | None]:
     if not path.is_file():
-        return set()
+        return {}
     try:
-        return set(dotenv_values(path))
+        return dotenv_values(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path.resolve()} is not UTF-8 text ({error.reason}). Save it as UTF-8.") from None
 
@@ -238,13 +225,33 @@ def _is_of(name: str, problem: str) -> bool:
     return problem.startswith(f"{PREFIX}{name.upper()}: ")
 
 
-def load_settings(**overrides: Any) -> Settings:
+_CHOSEN = ("KAFKA_BOOTSTRAP", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "REDIS_URL")
+"""What the embedded stack chooses itself."""
+
+
+def _not_heeded(given: dict[str, str | None]) -> list[str]:
+    """Addresses or keys that a person gave and the embedded stack would not heed."""
+    values = {name.upper(): value for name, value in given.items()}
+    if values.get(f"{PREFIX}PROFILE") not in (None, "", "embedded"):
+        return []
+    return [
+        f"{PREFIX}{name} can't be set in the profile `embedded`, whose servers playlake starts itself:"
+        f" leave it out, or set {PREFIX}PROFILE to containers or cloud"
+        for name in _CHOSEN
+        if values.get(f"{PREFIX}{name}")
+    ]
+
+
+def load_settings(*, by_a_person: bool = False, **overrides: Any) -> Settings:
     """Build the settings from the environment, ``.env`` and ``overrides`` (the command line's own options).
 
+    :param by_a_person: whether they come from outside: then they must not name addresses of embedded servers, which
+        playlake gives to processes of its own.
     :raises UsageError: one message with every problem in it.
     """
     dotenv = overrides.get("_env_file", ".env")
-    problems = _stray_variables(set(os.environ) | (_dotenv_names(Path(dotenv)) if dotenv else set()))
+    given = {**(_dotenv(Path(dotenv)) if dotenv else {}), **os.environ}
+    problems = _stray_variables(set(given)) + (_not_heeded(given) if by_a_person else [])
     settings, found = _try(overrides)
     if settings is None:
         problems += found

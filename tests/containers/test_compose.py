@@ -18,12 +18,15 @@ import pytest
 from playlake.settings import ROOT
 from playlake.stack import ports
 from tests.containers.servers import require_docker
+from tests.orchestration.test_standalone import Airflow
 from tests.support import make_export, wait_for
 
 pytestmark = pytest.mark.timeout(1500)
 
-PORTS = ("KAFKA_PORT", "S3_PORT", "S3_CONSOLE_PORT", "REDIS_PORT", "API_PORT", "DASHBOARD_PORT")
-SERVICES = ("broker", "store", "cache", "writer", "feed", "builder", "api", "dashboard")
+PORTS = ("KAFKA_PORT", "S3_PORT", "S3_CONSOLE_PORT", "REDIS_PORT", "API_PORT", "DASHBOARD_PORT", "AIRFLOW_PORT")
+COMMON = ("broker", "store", "cache", "writer", "feed", "api", "dashboard")
+SERVICES = (*COMMON, "builder")
+ORCHESTRATED = (*COMMON, "metadata", "scheduler", "orchestrator", "dag-processor")
 
 
 class Stack:
@@ -48,13 +51,13 @@ class Stack:
     def compose(self, *args: str, check: bool = True) -> str:
         command = ["docker", "compose", "--env-file", str(self.env_file), "-f", str(ROOT / "compose" / "compose.yaml")]
         done = subprocess.run(
-            [*command, *args], env={**self.env, "COMPOSE_PROFILES": "builder"}, capture_output=True, text=True
+            [*command, *args], env={**self.env, "COMPOSE_PROFILES": "*"}, capture_output=True, text=True
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr[-4000:]
         return done.stdout
 
     def playlake(self, *args: str) -> Any:
-        return json.loads(self.compose("exec", "-T", "builder", "playlake", *args, "--json"))
+        return json.loads(self.compose("exec", "-T", "writer", "playlake", *args, "--json"))
 
     def states(self) -> dict[str, tuple[str, str]]:
         rows = [json.loads(line) for line in self.compose("ps", "--all", "--format", "json").splitlines()]
@@ -64,14 +67,26 @@ class Stack:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=10) as answer:
             return answer.status, answer.read()
 
-    def all_healthy(self) -> bool:
-        return self.states() == dict.fromkeys(SERVICES, ("running", "healthy"))
+    def all_healthy(self, services: tuple[str, ...] = SERVICES) -> bool:
+        return self.states() == dict.fromkeys(services, ("running", "healthy"))
+
+    def secrets(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in self.env_file.read_text().splitlines() if "=" in line)
+
+    def kill(self, service: str) -> None:
+        """kill -9 of a container's first process, behind Docker's back."""
+        container = self.compose("ps", "-q", service).strip()
+        os.kill(int(_docker("inspect", "-f", "{{.State.Pid}}", container)), signal.SIGKILL)
 
     def whole(self) -> Any:
         """What the verifier finds, which must be nothing."""
         report = self.playlake("lake", "verify")
         assert (report["lost"], report["doubled"], report["unreadable"], report["misplaced"]) == (0, 0, 0, 0)
         return report
+
+
+def _docker(*args: str) -> str:
+    return subprocess.run(["docker", *args], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -95,32 +110,39 @@ def test_up_ends_with_the_urls_of_what_shows_data(stack: Stack) -> None:
     assert stack.all_healthy()
     assert json.loads(stack.get("API_PORT", "/health")[1])["cache"] == "ok"
     assert stack.get("DASHBOARD_PORT", "/")[0] == 200
-    assert stack.playlake("wait")["plays"] >= 20_000
+    assert json.loads(stack.compose("exec", "-T", "api", "playlake", "wait", "--json"))["plays"] >= 20_000
     assert stack.playlake("status")["servers"][0]["state"] == "running"
 
 
 def test_secrets_are_random_and_private(stack: Stack) -> None:
     assert stack.env_file.stat().st_mode & 0o077 == 0
-    secrets = dict(line.split("=", 1) for line in stack.env_file.read_text().splitlines() if "=" in line)
-    assert {"S3_ACCESS_KEY", "S3_SECRET_KEY", "REDIS_PASSWORD"} == set(secrets)
+    secrets = stack.secrets()
+    assert set(secrets) == {
+        *("S3_ACCESS_KEY", "S3_SECRET_KEY", "REDIS_PASSWORD"),
+        *("AIRFLOW_DB_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_PASSWORD"),
+    }
     assert all(len(value) > 20 for value in secrets.values())
+    assert len(set(secrets.values())) == len(secrets)
 
 
 def test_ports_are_on_loopback_only(stack: Stack) -> None:
-    names = stack.compose("ps", "-q").split()
-    found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, text=True, check=True).stdout)
-    bound = [b["HostIp"] for c in found for bs in c["NetworkSettings"]["Ports"].values() for b in bs or []]
-    assert len(bound) == len(PORTS)
-    assert set(bound) == {"127.0.0.1"}
+    assert set(bound(stack)) == {"127.0.0.1"}
+    assert len(bound(stack)) == len(PORTS) - 1
+
+
+def bound(stack: Stack) -> list[str]:
+    """The addresses of all ports that the stack opens on this machine."""
+    found = json.loads(_docker("inspect", *stack.compose("ps", "-q").split()))
+    return [b["HostIp"] for c in found for bs in c["NetworkSettings"]["Ports"].values() for b in bs or []]
 
 
 def test_our_services_run_without_rights(stack: Stack) -> None:
-    for service in ("writer", "feed", "builder", "api", "dashboard"):
-        (found,) = json.loads(
-            subprocess.run(
-                ["docker", "inspect", stack.compose("ps", "-q", service).strip()], capture_output=True, check=True
-            ).stdout
-        )
+    assert_without_rights(stack, "writer", "feed", "builder", "api", "dashboard")
+
+
+def assert_without_rights(stack: Stack, *services: str) -> None:
+    for service in services:
+        (found,) = json.loads(_docker("inspect", stack.compose("ps", "-q", service).strip()))
         assert found["HostConfig"]["ReadonlyRootfs"]
         assert found["HostConfig"]["CapDrop"] == ["ALL"]
         assert not found["HostConfig"]["CapAdd"]
@@ -131,18 +153,29 @@ def test_our_services_run_without_rights(stack: Stack) -> None:
 
 
 def test_the_image_holds_no_secret_and_no_build_tool(stack: Stack) -> None:
-    tools = "for t in pip pip3 uv gcc cc make weed tansu valkey-server; do command -v $t; done; true"
-    assert stack.compose("exec", "-T", "api", "sh", "-c", tools) == ""
-    assert stack.compose(
-        "exec", "-T", "api", "python", "-c", "import importlib.util as u; print(u.find_spec('pip'))"
-    ) == ("None\n")
-    found = stack.compose("exec", "-T", "api", "sh", "-c", "find / -xdev -name '.env*' -type f 2>/dev/null; true")
-    assert found == ""
-    history = subprocess.run(
-        ["docker", "history", "--no-trunc", "playlake:local"], capture_output=True, text=True, check=True
-    ).stdout
-    secrets = [line.split("=", 1)[1] for line in stack.env_file.read_text().splitlines() if "=" in line]
-    assert not any(secret in history for secret in secrets)
+    assert_clean_image(stack, "playlake:local")
+
+
+def assert_clean_image(stack: Stack, image: str) -> None:
+    """Scan what an image holds: every file of it, and how it was made."""
+    run = ("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c")
+    tools = "for t in pip pip3 uv gcc g++ cc make git curl weed tansu valkey-server; do command -v $t; done; true"
+    assert _docker(*run, tools) == ""
+    programs = "for p in /opt/*/bin/python; do $p -c 'import importlib.util as u; print(u.find_spec(\"pip\"))'; done"
+    assert set(_docker(*run, programs).split()) == {"None"}
+    private = (
+        "find / -xdev -type f \\( -name '.env*' -o -name '*.pem' -o -name 'id_rsa*' -o -name '*.p8' -o -name '.netrc'"
+        " -o -name 'pip.conf' -o -name 'secrets.json' \\) 2>/dev/null | grep -v -e /site-packages/ -e /etc/ssl/ -e"
+        " /usr/share/ -e /usr/lib/python3/; true"
+    )
+    assert _docker(*run, private) == ""
+    made = _docker("history", "--no-trunc", image) + _docker("inspect", image)
+    searched = "grep -rlF -e {} /app /opt/playlake/bin /var /etc /home /root /tmp 2>/dev/null; true"
+    for name, secret in stack.secrets().items():
+        assert secret not in made, name
+        assert _docker(*run, searched.format(secret)) == "", name
+    assert json.loads(_docker("inspect", "-f", "{{json .Config.User}}", image)) == "10001:0"
+    assert _docker(*run, "find / -xdev -perm -4000 -user root -path '/opt/*'; find /app -writable | head -3") == ""
 
 
 def test_an_export_in_the_inbox_is_imported_and_has_its_receipt(stack: Stack, tmp_path: Path) -> None:
@@ -157,11 +190,7 @@ def test_an_export_in_the_inbox_is_imported_and_has_its_receipt(stack: Stack, tm
 def test_kill_9_of_each_container_comes_back_by_itself_and_loses_nothing(stack: Stack) -> None:
     before = landed(stack.whole())
     for service in SERVICES:
-        container = stack.compose("ps", "-q", service).strip()
-        pid = subprocess.run(
-            ["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, text=True, check=True
-        ).stdout
-        os.kill(int(pid), signal.SIGKILL)
+        stack.kill(service)
         time.sleep(1)
         wait_for(stack.all_healthy, 180, every=1)
     wait_for(lambda: landed(stack.whole()) > before, 120, every=2)
@@ -181,3 +210,30 @@ def test_down_leaves_nothing_running_and_up_again_keeps_the_data(stack: Stack) -
     stack.script("up")
     assert landed(stack.whole()) >= before
     stack.whole()
+
+
+def test_airflow_in_the_builders_place(stack: Stack) -> None:
+    before = json.loads(stack.compose("exec", "-T", "api", "playlake", "wait", "--json"))
+    up = stack.script("up", PROFILES="orchestration")
+    assert f"Airflow    http://127.0.0.1:{stack.ports['AIRFLOW_PORT']}" in up.stdout
+    assert stack.all_healthy(ORCHESTRATED), "and the builder is gone"
+    assert set(bound(stack)) == {"127.0.0.1"}
+    assert_without_rights(stack, "scheduler", "orchestrator", "dag-processor")
+    assert_clean_image(stack, "playlake-airflow:local")
+    airflow = Airflow(f"http://127.0.0.1:{stack.ports['AIRFLOW_PORT']}", "admin", stack.secrets()["AIRFLOW_PASSWORD"])
+    assert [d["is_paused"] for d in airflow.get("/dags")["dags"]] == [False] * 3
+
+    def asked_by_the_asset() -> list[Any]:
+        return [r["state"] for r in airflow.runs("warehouse_transformation") if r["run_type"] == "asset_triggered"]
+
+    wait_for(lambda: "success" in asked_by_the_asset(), 400, every=3)
+    after = json.loads(stack.compose("exec", "-T", "api", "playlake", "wait", "--json"))
+    assert after["version"] > before["version"]
+    assert after["plays"] > before["plays"]
+    for service in ("scheduler", "orchestrator", "dag-processor", "metadata"):
+        stack.kill(service)
+        time.sleep(1)
+        wait_for(lambda: stack.all_healthy(ORCHESTRATED), 240, every=2)
+    stack.whole()
+    stack.script("down")
+    assert stack.compose("ps", "--all", "-q") == ""

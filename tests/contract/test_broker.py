@@ -166,6 +166,20 @@ def test_seek_goes_back(settings: Settings, topic: str, read: object) -> None:
     }
 
 
+def test_what_waits_is_counted_from_any_position(settings: Settings, topic: str) -> None:
+    every = [TopicPartition(topic, p) for p in range(4)]
+    assert broker.waiting(settings, dict.fromkeys(every, 0)) == {}
+    before = time.time()
+    send(settings, topic, 120)
+    ends = {tp: len(found) for tp, found in broker.read_offsets(settings, {topic: 4}).items()}
+    waits = broker.waiting(settings, dict.fromkeys(every, 0))
+    assert {tp: w.messages for tp, w in waits.items()} == {tp: n for tp, n in ends.items() if n}
+    assert all(abs(w.oldest_ms / 1000 - before) < 60 for w in waits.values())
+    one, *rest = [tp for tp, n in ends.items() if n]
+    found = broker.waiting(settings, {one: ends[one] - 1, **{tp: ends[tp] for tp in rest}})
+    assert {tp: w.messages for tp, w in found.items()} == {one: 1}
+
+
 def test_a_null_value_arrives_as_none(settings: Settings, topic: str, read: object) -> None:
     with Producer(settings) as producer:
         producer.send(topic, "k", None)
@@ -209,5 +223,7 @@ def test_a_broker_that_is_down_is_said_in_one_line() -> None:
     for use in (Admin, Producer):
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{free} does not answer"):
             use(down)
+    with pytest.raises(UnavailableError, match="does not answer"):
+        broker.waiting(down, {TopicPartition("t", 0): 0})
     with pytest.raises(UnavailableError, match="does not answer"):
         Consumer(down, ["t"], group="g", on_assign=lambda _: {}, on_revoke=lambda _: None)

@@ -67,7 +67,7 @@ def _simulated(plays: int) -> list[tuple[str, events.Event]]:
         (lambda p: _zip(p / "empty.zip", {"Photos/cat.jpg": b"x"}), "holds no listening history", 2),
         (lambda p: _write(p / "cut.zip", b"PK\x03\x04 cut"), "is not a whole zip file", 2),
         (lambda p: _write(p / "Streaming_History_Audio_2020_1.json", b"[]"), "extended streaming history", 2),
-        (lambda p: _write(p / "StreamingHistory0.json", b"this is text"), "could not be read to the end", 1),
+        (lambda p: _write(p / "StreamingHistory0.json", b"this is text"), "could not be read", 1),
     ],
     ids=["missing", "other kind", "zip without history", "cut zip", "extended", "not json"],
 )

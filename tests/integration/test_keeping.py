@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import time
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from playlake.lake import tables
 from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
-from tests.support import Cli, assert_whole, end, make_export, wait_for
+from tests.support import Cli, age, assert_whole, end, make_export, plays_of, wait_for
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def age(path: Path) -> Path:
-    """Let a file or folder look as if it had been there for a while."""
-    for file in [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]:
-        os.utime(file, (time.time() - 60,) * 2)
-    return path
-
-
-def plays_of(cli: Cli, user: str) -> int:
-    """What published gold counts of a listener."""
-    build = current(folder(cli.settings()))
-    assert build
-    with duckdb.connect(str(build.path), read_only=True) as gold:
-        found = gold.execute("select sum(total_plays) from gold.user_daily_listening where user_id = ?", [user])
-        return int(found.fetchone()[0])
 
 
 def test_the_inbox_is_imported_once_with_receipts_beside(cli: Cli, tmp_path: Path) -> None:

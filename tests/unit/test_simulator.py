@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +17,9 @@ import pytest
 from playlake.errors import UsageError
 from playlake.events import LIKES, PLAYS, SKIPS, Event, decode, encode
 from playlake.sources.simulator import Simulation, Simulator
-from playlake.sources.simulator.catalog import STYLES
+from playlake.sources.simulator.catalog import STYLES, Catalog, Track, make_catalog
+from playlake.sources.simulator.listeners import make_listeners
+from playlake.sources.simulator.rhythm import WEEKEND_HOURS, WORKDAY_HOURS, Rhythm
 
 SMALL = Simulation(plays=1_500, listeners=20, days=10, seed=3)
 Events = list[tuple[str, Event]]
@@ -122,6 +125,153 @@ def test_weekends_begin_later(usual: Events) -> None:
     assert early_share(True) < 0.75 * early_share(False)
 
 
+def plays_by_weekday(made: Events) -> Counter[int]:
+    return Counter(event.played_at.weekday() for topic, event in made if topic == PLAYS)
+
+
+def test_more_from_thursday_to_saturday_than_at_the_beginning_of_the_week() -> None:
+    """Twelve whole weeks, so that each weekday comes as often."""
+    plays = plays_by_weekday(simulate(Simulation(40_000, 400, 84)))
+    late, early = (sum(plays[day] for day in part) for part in ((3, 4, 5), (0, 1, 2)))
+    assert 1.15 * early < late < 2 * early
+    assert min(plays.values()) > 0.09 * plays.total()
+
+
+def test_listeners_have_weeks_of_their_own(usual: Events) -> None:
+    rng = random.Random(Simulation().seed)
+    make_catalog(rng)
+    weeks = {who.user_id: who.rhythm.week for who in make_listeners(rng, Simulation().listeners)}
+    by_week: dict[tuple[float, ...], Events] = {}
+    for topic, event in usual:
+        by_week.setdefault(weeks[event.user_id], []).append((topic, event))
+    weekend = {}
+    for week, made in by_week.items():
+        plays = plays_by_weekday(made)
+        weekend[sum(week[5:]) / sum(week)] = (plays[5] + plays[6]) / plays.total()
+    assert weekend[max(weekend)] > 1.4 * weekend[min(weekend)]
+
+
+@pytest.mark.parametrize(("offset_h", "ends_h"), [(-5, -22), (0, 0), (8, -7)])
+def test_the_hours_are_those_of_the_weekday_on_the_listeners_own_clock(offset_h: int, ends_h: int) -> None:
+    """Where the clock is not UTC, the eight weeks begin on another day by it than in UTC."""
+    week = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    last = SMALL.end + timedelta(hours=ends_h)
+    first = last - timedelta(weeks=8)
+    starts = Rhythm(week, offset_h).starts(random.Random(1), 20_000, first, last)
+    assert starts == sorted(starts)
+    assert len(starts) == 20_000
+    assert first <= starts[0] < starts[-1] < last
+    local = [start + timedelta(hours=offset_h) for start in starts]
+    days = Counter(at.weekday() for at in local)
+    for day, weight in enumerate(week):
+        assert days[day] / 20_000 == pytest.approx(weight / sum(week), abs=0.015)
+    hours = Counter((at.weekday() >= 5, at.hour) for at in local)
+    assert all(hours[False, hour] == 0 < hours[True, hour] for hour in (2, 3))  # workdays have none of these
+    for weekend, profile in ((False, WORKDAY_HOURS), (True, WEEKEND_HOURS)):
+        total = sum(hours[weekend, hour] for hour in range(24))
+        for hour, weight in enumerate(profile):
+            assert hours[weekend, hour] / total == pytest.approx(weight / sum(profile), abs=0.015)
+
+
+def test_starts_within_one_day_that_ends_at_any_time() -> None:
+    for hour in range(24):
+        last = SMALL.end - timedelta(hours=hour, minutes=30)
+        starts = Rhythm((1.0,) * 7, -5).starts(random.Random(hour), 50, last - timedelta(hours=21), last)
+        assert len(starts) == 50
+        assert last - timedelta(hours=21) <= starts[0] <= starts[-1] < last
+
+
+def test_most_is_heard_on_phones_and_little_in_cars(usual: Events) -> None:
+    plays = Counter(event.device_type for topic, event in usual if topic == PLAYS)
+    order = [device for device, _ in plays.most_common()]
+    assert order[:3] == ["Smartphone", "Computer", "Speaker"]
+    assert set(order[3:]) == {"TV", "Automobile"}
+    assert 0.4 < plays["Smartphone"] / plays.total() < 0.7
+    assert plays["Automobile"] > 0.01 * plays.total()
+
+
+def test_a_listener_has_a_main_device_and_others(usual: Events) -> None:
+    devices: dict[str, Counter[str | None]] = {}
+    for topic, event in usual:
+        if topic == PLAYS:
+            devices.setdefault(event.user_id, Counter())[event.device_type] += 1
+    often = [count for count in devices.values() if count.total() >= 100]
+    main = sorted(count.most_common(1)[0][1] / count.total() for count in often)
+    assert main[len(main) // 10] > 0.5
+    assert main[len(main) // 2] < 0.95
+    assert sum(len(count) >= 3 for count in often) > 0.7 * len(often)
+
+
+def test_the_car_is_for_the_way_to_work() -> None:
+    driver = next(who for who in make_listeners(random.Random(1), 200) if "Automobile" in who.devices[1:])
+    rng = random.Random(2)
+
+    def rides(day: int, hour: int) -> int:
+        local = datetime(2025, 12, day, hour, 30, tzinfo=UTC)  # the 1st is a Monday
+        at = local - timedelta(hours=driver.rhythm.offset_h)
+        return sum(driver.device(rng, at) == "Automobile" for _ in range(2_000))
+
+    assert min(rides(2, 8), rides(5, 17)) > 3 * max(rides(2, 13), rides(6, 8))
+
+
+def all_tracks(catalog: Catalog) -> list[Track]:
+    return [track for style in catalog.styles for artist in style.artists for track in artist.tracks]
+
+
+Album = tuple[str, str | None]
+
+
+def heard_albums(made: Events) -> dict[Album, Counter[str]]:
+    """By artist and album, plays of each of its tracks."""
+    albums: dict[Album, Counter[str]] = {}
+    for topic, event in made:
+        if topic == PLAYS:
+            albums.setdefault((event.artist_name, event.album_name), Counter())[event.track_id] += 1
+    return albums
+
+
+def test_albums_have_eight_to_fourteen_tracks() -> None:
+    catalog = make_catalog(random.Random(1))
+    tracks = all_tracks(catalog)
+    assert len({track.track_id for track in tracks}) == len(tracks) == sum(map(len, catalog.albums.values()))
+    assert {len(album) for album in catalog.albums.values()} == set(range(8, 15))
+    assert set(Counter(artist for artist, _ in catalog.albums).values()) == {1, 2, 3}
+    for track in tracks:
+        assert catalog.albums[track.artist, track.album][track.place] is track
+
+
+def test_several_tracks_of_an_album_are_heard(usual: Events) -> None:
+    tracks = sorted(len(heard) for heard in heard_albums(usual).values())
+    assert tracks[len(tracks) // 4] >= 5
+    assert tracks[-1] <= 14
+
+
+def test_the_chart_of_albums_is_not_the_one_of_tracks(usual: Events) -> None:
+    albums = heard_albums(usual)
+    top_albums = sorted(albums, key=lambda album: -albums[album].total())[:20]
+    of_tracks = sorted(albums, key=lambda album: -max(albums[album].values()))[:20]
+    assert len(set(top_albums) & set(of_tracks)) < 17
+    for album in top_albums:
+        assert albums[album].total() > 1.5 * max(albums[album].values())
+
+
+def test_some_listen_to_an_album_on_and_some_do_not(usual: Events) -> None:
+    before: dict[str, Event] = {}
+    goes_on: dict[str, list[bool]] = {}
+    for topic, event in usual:
+        if topic == PLAYS:
+            last = before.get(event.user_id)
+            if last is not None:
+                same = (last.artist_name, last.album_name) == (event.artist_name, event.album_name)
+                follows = int(event.track_id[4:]) == int(last.track_id[4:]) + 1
+                goes_on.setdefault(event.user_id, []).append(same and follows)
+            before[event.user_id] = event
+    shares = sorted(sum(one) / len(one) for one in goes_on.values() if len(one) >= 100)
+    assert shares[len(shares) // 10] < 0.05
+    assert shares[-len(shares) // 10] > 0.25
+    assert 0.1 < sum(map(sum, goes_on.values())) / sum(map(len, goes_on.values())) < 0.4
+
+
 def style_shares(made: Events) -> dict[str, Counter[str]]:
     """By listener, plays of each style (an album's name holds it)."""
     names = [style.title() for style in STYLES]
@@ -217,3 +367,27 @@ def test_live_events_never_come_twice() -> None:
     assert len({event.event_id for event in made + again}) == 5_600
     heard = [(event.user_id, event.track_id) for event in made if event.event_type == "play"]
     assert heard[:1_500] != heard[2_000:3_500]  # no round repeats the one before
+
+
+def test_live_events_are_of_the_listeners_and_tracks_of_the_simulated_days() -> None:
+    """A feed goes on where the days before it end: the same tracks, albums and main devices, in every round."""
+    simulation = Simulation(4_000, 20, 30)
+    past = simulate(simulation)
+    live = list(itertools.islice(Simulator(simulation).live(), 5_500))
+    known = {track.track_id: track for track in all_tracks(make_catalog(random.Random(simulation.seed)))}
+    for _, event in past + live:
+        track = known[event.track_id]
+        assert (event.track_name, event.artist_name, event.album_name) == (track.name, track.artist, track.album)
+
+    def main_devices(made: Events) -> dict[str, str | None]:
+        devices: dict[str, Counter[str | None]] = {}
+        for topic, event in made:
+            if topic == PLAYS:
+                devices.setdefault(event.user_id, Counter())[event.device_type] += 1
+        return {u: count.most_common(1)[0][0] for u, count in devices.items() if count.total() >= 100}
+
+    before, now = main_devices(past), main_devices(live)
+    both = before.keys() & now.keys()
+    assert len(both) > 5
+    assert len({before[user] for user in both}) > 1
+    assert sum(before[user] == now[user] for user in both) > 0.7 * len(both)

@@ -13,6 +13,8 @@ from playlake.settings import ROOT
 
 GOOD = {"S3_ACCESS_KEY": "lake", "S3_SECRET_KEY": "d41c6a9be0", "REDIS_PASSWORD": "77aa0b"}
 
+AIRFLOW = ("AIRFLOW_DB_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_PASSWORD")
+
 
 def up(tmp_path: Path, *, docker: str | None, env: dict[str, str] | None, **variables: str) -> tuple[int, str]:
     """Run the script with a `docker` that answers as told (its engine is away if None)."""
@@ -66,6 +68,28 @@ def test_known_secrets_are_refused_outside_loopback(tmp_path: Path) -> None:
     assert "minioadmin" not in said
 
 
+@pytest.mark.parametrize("name", AIRFLOW)
+def test_a_missing_secret_of_airflow_is_named_where_airflow_is_wanted(tmp_path: Path, name: str) -> None:
+    env = {**GOOD, **dict.fromkeys(AIRFLOW, "91f0c2"), name: ""}
+    code, said = up(tmp_path, docker=ENGINE, env=env, PROFILES="ui,orchestration")
+    assert (code, said.count("\n")) == (2, 1)
+    assert f": {name}." in said
+
+
+def test_a_profile_that_there_is_not(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env=GOOD, PROFILES="airflow")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "no profile airflow" in said
+    assert "orchestration" in said
+
+
+def test_a_secret_that_no_address_can_hold(tmp_path: Path) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env={**GOOD, "REDIS_PASSWORD": "p@ss/word"})
+    assert (code, said.count("\n")) == (2, 1)
+    assert "REDIS_PASSWORD" in said
+    assert "p@ss" not in said
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -92,6 +116,6 @@ def test_an_environment_file_is_made_private_with_random_secrets(tmp_path: Path)
     file = tmp_path / "env"
     assert file.stat().st_mode & 0o777 == 0o600
     made = dict(line.split("=", 1) for line in file.read_text().splitlines() if not line.startswith("#"))
-    assert set(made) == set(GOOD)
-    assert len(set(made.values())) == 3
+    assert set(made) == {*GOOD, *AIRFLOW}
+    assert len(set(made.values())) == 6
     assert os.environ.get("S3_SECRET_KEY") != made["S3_SECRET_KEY"]

@@ -19,7 +19,8 @@ from playlake import log
 from playlake.settings import Settings, load_settings
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False)
+# Where nobody looks at a terminal, lines are as long as they need to be.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _SIGN_OF_LIFE_S = 5.0
 
 
@@ -46,8 +47,7 @@ def length(help: str, name: str = "--for") -> Any:
 
 def load() -> Settings:
     """Settings of this run, with the addresses of the embedded servers if they run."""
-    settings = load_settings()
-    settings.check_embedded()
+    settings = load_settings(by_a_person=True)
     log.configure(settings.log_level if settings.log_level != "info" else "warning")
     from playlake.stack import attach
 
@@ -62,16 +62,30 @@ def progress() -> Iterator[Any]:
             yield lambda text: status.update(one_line(text))
         return
     last, last_at = "", 0.0
+    unsaid: str | None = None
 
     def say(text: str) -> None:
-        nonlocal last, last_at
+        nonlocal last, last_at, unsaid
         words = re.sub(r"[\d,.]+", "", text)
-        # Counts that only go up are not worth a line each, but a sign of life now and then is.
-        if words != last or time.monotonic() - last_at > _SIGN_OF_LIFE_S:
-            last, last_at = words, time.monotonic()
-            err.print(one_line(text), markup=False)
+        # Counts that only go up are not worth a line each, but a sign of life now and then is, and the last one.
+        if words == last and time.monotonic() - last_at <= _SIGN_OF_LIFE_S:
+            unsaid = text
+            return
+        if words != last:
+            say_unsaid()
+        last, last_at, unsaid = words, time.monotonic(), None
+        err.print(one_line(text), markup=False)
 
-    yield say
+    def say_unsaid() -> None:
+        nonlocal unsaid
+        if unsaid is not None:
+            err.print(one_line(unsaid), markup=False)
+            unsaid = None
+
+    try:
+        yield say
+    finally:
+        say_unsaid()
 
 
 def one_line(text: str) -> str:

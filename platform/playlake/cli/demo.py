@@ -35,7 +35,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The whole path: start the stack, bring listening in, land, build, serve."""
-    from playlake.demo import Demo, damage
+    from playlake.demo import Demo, damage, mixture
     from playlake.sources.exports.files import find_exports
     from playlake.sources.exports.importer import check_listener
 
@@ -51,9 +51,10 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with progress() as say, run.running(say) as result:
         try:
-            show(json, result.as_dict(), _demo_table(result.as_dict()))
+            show(json, result.as_dict(), _demo_table(result.as_dict(), serve))
             sys.stdout.flush()
-            if result.receipt and (text := damage(result.receipt)):
+            notes = (damage(result.receipt) if result.receipt else None, mixture(result.sources))
+            for text in filter(None, notes):
                 err.print(f"playlake: {text}", markup=False)
             if serve:
                 say(f"serving at {result.urls['dashboard']} until Ctrl-C")
@@ -71,13 +72,13 @@ def _split(given: Path) -> list[Path]:
     return [Path(part) for part in str(given).split()]
 
 
-def _demo_table(data: dict[str, Any]) -> Table:
+def _demo_table(data: dict[str, Any], serve: bool) -> Table:
     rows: list[tuple[object, ...]] = [("events produced", data["produced"]), ("bronze", data["bronze"])]
     rows += [*data["silver_by_model"].items(), *((f"gold {m}", n) for m, n in data["gold"].items())]
     rows += [("dead letters", data["dead_letters"])]
     rows += [(f"seconds: {stage}", f"{s:.1f}") for stage, s in data["seconds"].items()]
     rows += [("seconds: all stages", f"{sum(data['seconds'].values()):.1f}")]
-    rows += [(name, url) for name, url in data["urls"].items()]
+    rows += [(name, url if serve else f"{url} (stopped again)") for name, url in data["urls"].items()]
     if data["receipt"]:
         r = data["receipt"]
         counted = (

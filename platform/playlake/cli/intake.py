@@ -106,6 +106,10 @@ def import_(
     rows.append(("all", receipt.read, receipt.produced, receipt.same, receipt.refused, ""))
     show(json, receipt.as_dict(), table("file", "read", "produced", "same", "refused", "damage", rows=rows))
     if not json:
+        for reason, count in receipt.reasons.most_common(5):
+            out.print(f"{count:,} refused: {reason}", markup=False)
+        if len(receipt.reasons) > 5:
+            out.print(f"{len(receipt.reasons) - 5} more reasons are in the receipt.")
         out.print(
             f"Receipt: {receipt.receipt_file}" + (f"\nRefused rows: {receipt.refused_file}" if receipt.refused else "")
         )

@@ -53,9 +53,10 @@ def lake_verify(json: Json = False) -> None:
                 )
         for finding in [*report.unreadable_files, *report.misplaced_files]:
             out.print(f"{finding.path}: {finding.what}")
+        plural = "" if report.files == 1 else "s"
         out.print(
-            f"{report.files:,} files; {report.lost} lost, {report.doubled} doubled, {report.unreadable} unreadable,"
-            f" {report.misplaced} misplaced."
+            f"{report.files:,} file{plural}; {report.lost} lost, {report.doubled} doubled,"
+            f" {report.unreadable} unreadable, {report.misplaced} misplaced."
         )
     if not report.healthy:
         raise typer.Exit(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Json, load, progress, show, table
+from playlake.cli.common import Json, err, load, progress, show, table
 from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
@@ -69,6 +70,8 @@ def _serve(name: str, json: bool) -> NoReturn:
     """Become the server: Ctrl-C, exit code and output are its own."""
     from playlake import pipeline
     from playlake.stack import ports
+    from playlake.warehouse.build import folder
+    from playlake.warehouse.publish import current
 
     settings = load()
     fixed, usual = (settings.api_port, 8000) if name == "api" else (settings.dashboard_port, 8501)
@@ -81,6 +84,11 @@ def _serve(name: str, json: bool) -> NoReturn:
     url = f"http://{settings.host}:{port}"
     show(json, {"name": name, "url": url}, f"{name}: {url} (Ctrl-C ends it)")
     sys.stdout.flush()
+    if current(folder(settings)) is None:
+        err.print("playlake: nothing has been built yet; what is served says so until `playlake build`.", markup=False)
+    # The address has been told: standard output stays that one line, whatever the server says of itself.
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
     command = pipeline.COMMANDS[name](settings, port)
     os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606 - our own interpreter
 

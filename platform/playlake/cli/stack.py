@@ -42,13 +42,18 @@ def down(json: Json = False) -> None:
 @app.command()
 def status(json: Json = False) -> None:
     """What runs, where it listens, and which build is published. Exit code 1 unless all servers run."""
-    from playlake.stack import EmbeddedStack, remote
+    from playlake.stack import EmbeddedStack
     from playlake.stack.servers import SERVERS
     from playlake.warehouse.build import folder
     from playlake.warehouse.publish import current
 
     settings = load()
-    rows = EmbeddedStack(settings).status() if settings.profile == "embedded" else remote.status(settings)
+    if settings.profile == "embedded":
+        rows = EmbeddedStack(settings).status()
+    else:
+        from playlake.stack import remote  # with clients of all servers
+
+        rows = remote.status(settings)
     build = current(folder(settings))
     data = {
         "profile": settings.profile,

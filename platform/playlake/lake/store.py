@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import botocore.exceptions
 import s3fs
 
 from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake.options import secret
 from playlake.settings import Settings
-
-
-def _secret(value: Any) -> str | None:
-    return value.get_secret_value() if value else None
-
-
-def storage_options(settings: Settings) -> dict[str, str]:
-    """Settings in the words of deltalake's object store."""
-    settings.require_store()
-    options = {
-        "AWS_REGION": settings.s3_region,
-        "AWS_ACCESS_KEY_ID": _secret(settings.s3_access_key),
-        "AWS_SECRET_ACCESS_KEY": _secret(settings.s3_secret_key),
-        "AWS_ENDPOINT_URL": settings.s3_endpoint,
-        "aws_conditional_put": "etag",
-        "timeout": "30s",
-        "connect_timeout": "5s",
-    }
-    if settings.s3_endpoint and settings.s3_endpoint.startswith("http://"):
-        options["AWS_ALLOW_HTTP"] = "true"
-    return {name: value for name, value in options.items() if value}
 
 
 class Store:
@@ -44,8 +23,8 @@ class Store:
         self._settings = settings
         self._where = settings.s3_endpoint or f"AWS S3 ({settings.s3_region})"
         self._fs = s3fs.S3FileSystem(
-            key=_secret(settings.s3_access_key),
-            secret=_secret(settings.s3_secret_key),
+            key=secret(settings.s3_access_key),
+            secret=secret(settings.s3_secret_key),
             endpoint_url=settings.s3_endpoint,
             client_kwargs={"region_name": settings.s3_region},
             config_kwargs={"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 3}},

@@ -11,8 +11,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from playlake import events
 from playlake.errors import PlaylakeError
+from playlake.lake.options import storage_options
 from playlake.lake.schema import BRONZE, DEAD_LETTERS, PARTITION_COLUMNS
-from playlake.lake.store import storage_options
 from playlake.settings import Settings
 
 FOLDERS = {

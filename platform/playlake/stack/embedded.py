@@ -13,7 +13,6 @@ import filelock
 import psutil
 
 from playlake.errors import PlaylakeError, UsageError
-from playlake.lake.store import Store
 from playlake.settings import Settings
 from playlake.stack import mending, ports, probes, process, servers, sockets
 from playlake.stack.addresses import attach, with_addresses
@@ -183,6 +182,8 @@ class EmbeddedStack:
             self.home.save(state)
             raise
         if name == "store":
+            from playlake.lake.store import Store  # a second of imports that only a start needs
+
             store = Store(settings)
             store.ensure_bucket(servers.KAFKA_LOG_BUCKET)
             store.ensure_bucket()
@@ -279,6 +280,8 @@ class EmbeddedStack:
             state = self.home.load()
             for name in sorted(state.owned, key=lambda n: (n in SERVERS, n == "store")):
                 self._stop(state, [name])
+            if not any(state.alive(name) for name in SERVERS):
+                shutil.rmtree(self.home.sockets, ignore_errors=True)
             state.owner, state.owned = None, []
             self.home.save(state)
 

@@ -6,8 +6,6 @@ import socket
 import urllib.error
 import urllib.request
 
-from playlake.broker import Admin
-from playlake.cache import RedisCache
 from playlake.settings import Settings
 from playlake.stack.ports import LOOPBACK
 from playlake.stack.state import State
@@ -18,6 +16,9 @@ def ready(name: str, settings: Settings, state: State) -> bool:
 
     :param settings: with the servers' addresses.
     """
+    from playlake.broker import Admin  # clients of every server, which most commands do without
+    from playlake.cache import RedisCache
+
     if name == "store":
         return http_ok(f"{settings.s3_endpoint}/healthz")
     if name == "cache":

@@ -38,6 +38,16 @@ def counts(settings: Settings, versions: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
+def by_source(settings: Settings, path: str) -> dict[str, int]:
+    """Rows of a table by the source that their events name; ``not said`` for those that name none."""
+    with duck.connect(settings) as connection, _reading(path):
+        rows = connection.execute(
+            "select coalesce(source, 'not said'), count(*)"
+            f" from delta_scan('s3://{settings.s3_bucket}/{path}') group by all order by all"
+        ).fetchall()
+    return {str(source): int(count) for source, count in rows}
+
+
 def known_events(settings: Settings, path: str, user_id: str, source: str) -> frozenset[bytes]:
     """The ids, 16 bytes each, of a listener's events of one source that the lake holds."""
     with duck.connect(settings) as connection, _reading(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import accumulate
 
 STYLES = (
     "ambient", "bebop", "chanson", "dub", "electro", "folk", "garage", "house", "indie", "jungle", "krautrock", "lo-fi",
@@ -23,49 +24,80 @@ _WORDS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """A track. ``weight`` is its share of its artist's plays."""
+    """A track. ``place`` is its place on the album, from 0; ``duration_ms`` its length in milliseconds."""
 
     track_id: str
     name: str
     artist: str
     album: str
+    place: int
     duration_ms: int
     style: int
-    weight: float
 
 
 @dataclass(frozen=True, slots=True)
 class Artist:
-    """An artist of one style. ``weight`` is the share among its style's listeners (Zipf)."""
+    """An artist, with the tracks from the best known on. ``cum_weights`` are their summed shares of plays (Zipf)."""
 
     name: str
-    style: int
-    weight: float
     tracks: tuple[Track, ...]
+    cum_weights: tuple[float, ...]
 
 
-def make_catalog(rng: random.Random, *, artists_per_style: int = 20, tracks_per_artist: int = 14) -> list[list[Artist]]:
-    """Artists by style. Popularity falls off as a power of the rank, among artists and among an artist's tracks."""
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The artists of a style, from the best known on. ``cum_weights`` are their summed shares of plays (Zipf)."""
+
+    artists: tuple[Artist, ...]
+    cum_weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All styles, and the tracks of all albums by artist and album, in their order."""
+
+    styles: tuple[Style, ...]
+    albums: dict[tuple[str, str], tuple[Track, ...]]
+
+
+def make_catalog(rng: random.Random, *, artists_per_style: int = 20) -> Catalog:
+    """Styles of artists. Popularity falls off as a power of the rank, among artists and among an artist's tracks."""
     names = [f"{a} {b}" for a in _FIRST for b in _SECOND]
     rng.shuffle(names)
-    catalog: list[list[Artist]] = []
+    ranks = _zipf(artists_per_style)
+    styles: list[Style] = []
+    albums: dict[tuple[str, str], tuple[Track, ...]] = {}
     number = 0
     for style in range(len(STYLES)):
         artists = []
-        for rank in range(artists_per_style):
+        for _ in range(artists_per_style):
             name = names.pop()
-            tracks = []
-            for place in range(tracks_per_artist):
-                number += 1
-                album = f"{rng.choice(_FIRST)} {STYLES[style].title()} {place // 7 + 1}"
-                title = f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}".capitalize()
-                # One in sixty is a mix of ten minutes or more, as real listening has them.
-                minutes = rng.uniform(10.5, 60) if rng.random() < 1 / 60 else rng.lognormvariate(1.25, 0.25)
-                tracks.append(
-                    Track(f"sim:{number:05d}", title, name, album, int(minutes * 60_000), style, 1 / (place + 1) ** 0.8)
-                )
-            artists.append(Artist(name, style, 1 / (rank + 1) ** 0.9, tuple(tracks)))
-        catalog.append(artists)
-    return catalog
+            tracks: list[Track] = []
+            for word in rng.sample(_FIRST, rng.choice((1, 1, 2, 2, 3))):
+                album = _make_album(rng, name, f"{word} {STYLES[style].title()}", style, number)
+                albums[name, album[0].album] = album
+                number += len(album)
+                tracks += album
+            # The best known may be on any album, in any place.
+            rng.shuffle(tracks)
+            artists.append(Artist(name, tuple(tracks), _zipf(len(tracks))))
+        styles.append(Style(tuple(artists), ranks))
+    return Catalog(tuple(styles), albums)
+
+
+def _make_album(rng: random.Random, artist: str, name: str, style: int, number: int) -> tuple[Track, ...]:
+    """An album whose tracks are numbered from ``number`` + 1 on."""
+    tracks = []
+    for place in range(rng.randint(8, 14)):
+        title = f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}".capitalize()
+        # One in sixty is a mix of ten minutes or more, as real listening has them.
+        minutes = rng.uniform(10.5, 60) if rng.random() < 1 / 60 else rng.lognormvariate(1.25, 0.25)
+        track_id = f"sim:{number + place + 1:05d}"
+        tracks.append(Track(track_id, title, artist, name, place, int(minutes * 60_000), style))
+    return tuple(tracks)
+
+
+def _zipf(count: int) -> tuple[float, ...]:
+    return tuple(accumulate(1 / (rank + 1) ** 0.9 for rank in range(count)))

@@ -1,31 +1,27 @@
-"""How simulated listeners listen: tastes shared with friends, a rhythm of the week, sessions, skips, likes."""
+"""What simulated listeners hear: sessions, tracks and albums, skips, likes."""
 
 from __future__ import annotations
 
 import heapq
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, islice
+from itertools import islice
 
 import msgspec
 
 from playlake.errors import UsageError
 from playlake.events import LIKES, PLAYS, SKIPS, Event, event_id
 from playlake.events.model import EARLIEST
-from playlake.sources.simulator.catalog import STYLES, Artist, Track, make_catalog
+from playlake.sources.simulator.catalog import STYLES, Catalog, Track, make_catalog
+from playlake.sources.simulator.listeners import Listener, make_listeners
 
 DEFAULT_END = datetime(2026, 1, 1, tzinfo=UTC)
 """The simulated days end here unless told otherwise, so that a seed always gives the same events."""
 
 MOST_PLAYS_A_DAY = 40
 MOST_DAYS = 3650
-
-# Share of listening by hour of the day: little at night, two peaks; weekends start later and last longer.
-_WEEKDAY = (1, 1, 0, 0, 0, 1, 3, 6, 7, 5, 4, 4, 5, 4, 4, 5, 6, 8, 9, 9, 8, 6, 4, 2)
-_WEEKEND = (3, 2, 1, 1, 0, 0, 1, 2, 3, 5, 7, 8, 8, 7, 7, 7, 7, 7, 8, 8, 8, 7, 6, 4)
-_DEVICES = ("Smartphone", "Computer", "Speaker", "TV", "Automobile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +57,23 @@ class Simulation:
         return f"{self.seed}/{self.plays}/{self.listeners}/{self.days}/{self.end.isoformat()}"
 
 
-@dataclass(slots=True)
-class _Listener:
-    user_id: str
-    activity: float
-    styles: list[float]
-    devices: tuple[str, str]
-    patience: float
-    """Chance to hear a track of a loved style to its end."""
-    offset_h: int
-    favourites: list[Track] = field(default_factory=list)
-
-
 class Simulator:
-    """Draws events. Iterating twice gives the same events twice."""
+    """Draws events. Iterating twice gives the same events twice.
 
-    def __init__(self, simulation: Simulation) -> None:
+    :param world: seed of the catalogue and the listeners, where it is not the simulation's own.
+    """
+
+    def __init__(self, simulation: Simulation, *, world: int | None = None) -> None:
         self.simulation = simulation
+        self.world = simulation.seed if world is None else world
 
     def events(self) -> Iterator[tuple[str, Event]]:
         """Topic and event, in the order of ``played_at``; exactly ``plays`` of them are plays."""
         sim = self.simulation
-        rng = random.Random(sim.seed)
+        rng = random.Random(self.world)
         catalog = make_catalog(rng)
-        listeners = self._listeners(rng)
-        quotas = self._quotas(rng, listeners)
+        listeners = make_listeners(rng, sim.listeners)
+        quotas = self._quotas(listeners)
         # A listener's stream has a random source of its own: more listeners do not change the ones before.
         streams = [
             self._listener_events(random.Random(f"{sim.seed}/{who.user_id}"), who, catalog, quota)
@@ -94,14 +82,14 @@ class Simulator:
         yield from heapq.merge(*streams, key=lambda pair: (pair[1].played_at, pair[1].event_id))
 
     def live(self) -> Iterator[tuple[str, Event]]:
-        """Events without end, time-stamped now: the caller paces them."""
+        """Events without end, time-stamped now: the caller paces them. Tracks and listeners are those of `events`."""
         round_number = 0
         while True:
             now = datetime.now(UTC)
             plays = min(2000, self.simulation.listeners * MOST_PLAYS_A_DAY)
             one = Simulation(plays, self.simulation.listeners, 1, self.simulation.seed * 1_000_003 + round_number, now)
             source = f"live/{now.isoformat()}"
-            for topic, event in Simulator(one).events():
+            for topic, event in Simulator(one, world=self.simulation.seed).events():
                 at = datetime.now(UTC)
                 started = at - timedelta(milliseconds=event.ms_played or 0)
                 yield (
@@ -110,32 +98,7 @@ class Simulator:
                 )
             round_number += 1
 
-    # -- listeners -------------------------------------------------------------------------------------------------
-
-    def _listeners(self, rng: random.Random) -> list[_Listener]:
-        listeners: list[_Listener] = []
-        for number in range(self.simulation.listeners):
-            if listeners and rng.random() < 0.6:
-                # A friend: the taste of somebody who is there already, a little changed.
-                styles = [max(0.0, s * rng.uniform(0.6, 1.4)) for s in rng.choice(listeners).styles]
-            else:
-                styles = [0.02] * len(STYLES)
-                for style in rng.sample(range(len(STYLES)), 3):
-                    styles[style] = rng.uniform(0.5, 1.5)
-            devices = rng.sample(_DEVICES, 2)
-            listeners.append(
-                _Listener(
-                    f"listener-{number + 1:04d}",
-                    activity=rng.lognormvariate(0, 0.8),
-                    styles=styles,
-                    devices=(devices[0], devices[1]),
-                    patience=rng.uniform(0.7, 0.95),
-                    offset_h=rng.choice((-5, 0, 0, 1, 1, 1, 8)),
-                )
-            )
-        return listeners
-
-    def _quotas(self, rng: random.Random, listeners: list[_Listener]) -> list[int]:
+    def _quotas(self, listeners: list[Listener]) -> list[int]:
         """Plays of each listener, by activity, adding up to exactly ``plays``."""
         total = sum(who.activity for who in listeners) or 1.0
         shares = [who.activity / total * self.simulation.plays for who in listeners]
@@ -148,24 +111,29 @@ class Simulator:
     # -- one listener ----------------------------------------------------------------------------------------------
 
     def _listener_events(
-        self, rng: random.Random, who: _Listener, catalog: list[list[Artist]], quota: int
+        self, rng: random.Random, who: Listener, catalog: Catalog, quota: int
     ) -> Iterator[tuple[str, Event]]:
         if not quota:
             return
         lengths: list[int] = []
-        while sum(lengths) < quota:
-            lengths.append(min(1 + int(rng.expovariate(1 / 8)), quota - sum(lengths)))
-        starts = sorted(self._session_start(rng, who) for _ in lengths)
+        left = quota
+        while left:
+            lengths.append(min(1 + int(rng.expovariate(1 / 8)), left))
+            left -= lengths[-1]
+        end = self.simulation.end
+        # The last three hours of the span stay free, so that no session runs past its end.
+        starts = who.rhythm.starts(
+            rng, len(lengths), end - timedelta(days=self.simulation.days), end - timedelta(hours=3)
+        )
         sessions: list[list[tuple[str, Event]]] = []
         ordinal = 0
         for start, length in zip(starts, lengths, strict=True):
             at = start
             made: list[tuple[str, Event]] = []
             sessions.append(made)
-            device = who.devices[0] if rng.random() < 0.75 else who.devices[1]
+            device = who.device(rng, start)
             style = rng.choices(range(len(STYLES)), who.styles)[0]
-            for _ in range(length):
-                track = self._next_track(rng, who, catalog, style)
+            for track in islice(self._tracks(rng, who, catalog, style), length):
                 ordinal += 1
                 skipped = rng.random() > who.patience * (1.0 if who.styles[track.style] > 0.1 else 0.6)
                 played = int(track.duration_ms * rng.uniform(0.02, 0.4)) if skipped else track.duration_ms
@@ -178,36 +146,34 @@ class Simulator:
                         who.favourites.append(track)
                         made.append((LIKES, self._event("like", who, track, ordinal, device, at, ended, played, False)))
                 at = ended + timedelta(seconds=rng.choice((0, 0, 0, 1, 2, 15)))
-        for made in _one_at_a_time(sessions, self.simulation.end):
+        for made in _one_at_a_time(sessions, end):
             yield from sorted(made, key=lambda pair: (pair[1].played_at, pair[1].event_id))
 
-    def _session_start(self, rng: random.Random, who: _Listener) -> datetime:
-        """A moment within the simulated days, by the rhythm of the listener's own clock."""
-        sim = self.simulation
-        # The last three hours of the span stay free, so that no session runs past its end.
-        first = sim.end - timedelta(days=sim.days)
+    def _tracks(self, rng: random.Random, who: Listener, catalog: Catalog, style: int) -> Iterator[Track]:
+        """Track after track, without end."""
         while True:
-            day = first + timedelta(days=rng.randrange(sim.days))
-            local = (day + timedelta(hours=who.offset_h)).weekday()
-            rhythm = _WEEKEND if local >= 5 else _WEEKDAY
-            hour = rng.choices(range(24), cum_weights=list(accumulate(rhythm)))[0]
-            start = day + timedelta(hours=(hour - who.offset_h) % 24, seconds=rng.randrange(3600))
-            if start < sim.end - timedelta(hours=3):
-                return start
+            track = self._next_track(rng, who, catalog, style)
+            if rng.random() >= who.listens_on:
+                yield track
+                continue
+            # On from the track, or the album from its beginning; not everybody hears it to its end.
+            for following in catalog.albums[track.artist, track.album][rng.choice((0, track.place)) :]:
+                yield following
+                if rng.random() < 0.05:
+                    break
 
-    def _next_track(self, rng: random.Random, who: _Listener, catalog: list[list[Artist]], style: int) -> Track:
+    def _next_track(self, rng: random.Random, who: Listener, catalog: Catalog, style: int) -> Track:
         if who.favourites and rng.random() < 0.3:
             return rng.choice(who.favourites)  # repeats
         if rng.random() < 0.15:
             style = rng.randrange(len(STYLES))  # something else for once
-        artists = catalog[style]
-        artist = rng.choices(artists, [a.weight for a in artists])[0]
-        return rng.choices(artist.tracks, [t.weight for t in artist.tracks])[0]
+        artist = rng.choices(catalog.styles[style].artists, cum_weights=catalog.styles[style].cum_weights)[0]
+        return rng.choices(artist.tracks, cum_weights=artist.cum_weights)[0]
 
     def _event(
         self,
         kind: str,
-        who: _Listener,
+        who: Listener,
         track: Track,
         ordinal: int,
         device: str,

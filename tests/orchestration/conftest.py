@@ -1,0 +1,129 @@
+"""Airflow in its own environment, with a database of the test's own, on the stack of the test's module."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from playlake.settings import ROOT
+from tests.integration.conftest import cli, nothing_runs_on  # noqa: F401 - the same stack, used the same way
+from tests.support import Cli
+
+AIRFLOW = ROOT / ".venv-airflow" / "bin"
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Dags:
+    """Runs DAGs with ``dag.test()`` on a home of playlake."""
+
+    home: Path
+    cli: Cli
+    extra: dict[str, str] = field(default_factory=lambda: {"ORCHESTRATION_RETRY_DELAY_S": "1"})
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of Airflow: playlake's settings are those of the test's command."""
+        return {
+            **{n: v for n, v in self.cli.env.items() if not n.startswith("AIRFLOW")},
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW_CONFIG": str(ROOT / "orchestration" / "airflow.cfg"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "orchestration" / "dags"),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "ORCHESTRATION_PLAYLAKE": str(ROOT / ".venv" / "bin" / "playlake"),
+            "ORCHESTRATION_LAND_FOR": "60s",
+            **self.extra,
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run Python of Airflow's environment and do not wait."""
+        process = subprocess.Popen(
+            [str(AIRFLOW / "python"), *arguments],
+            env=self.env,
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        Cli.started.append(process)
+        return process
+
+    def python(self, *arguments: str) -> str:
+        """Run Python of Airflow's environment to its end."""
+        with self.start(*arguments) as process:
+            out, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, out[-6000:]
+        return out
+
+    def run(self, dag_id: str, *dates: str) -> Any:
+        """Run a DAG once, or once for each logical date; returns state and tasks of the last run."""
+        return self.runs(dag_id, *dates)[-1]
+
+    def runs(self, dag_id: str, *dates: str) -> list[Any]:
+        """The same, all runs."""
+        return ended(self.python(str(HERE / "run_dag.py"), dag_id, *dates))
+
+
+def ended(out: str) -> list[Any]:
+    """What the runner says at its end."""
+    return list(json.loads(out.splitlines()[-1]))
+
+
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of Airflow with a database, to be copied: making one takes seconds."""
+    home = tmp_path_factory.mktemp("airflow")
+    made = Dags(home, Cli(home))
+    made.python(str(AIRFLOW / "airflow"), "db", "migrate")
+    return home
+
+
+@pytest.fixture
+def dags(cli: Cli, airflow_home: Path, tmp_path: Path) -> Dags:  # noqa: F811
+    """DAGs of the test's own, on the stack of its module, with an inbox."""
+    home = tmp_path / "airflow"
+    home.mkdir()
+    (home / "airflow.db").write_bytes((airflow_home / "airflow.db").read_bytes())
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    return Dags(home, Cli(cli.home, inbox=inbox, listener=f"listener-{os.getpid()}-{time.monotonic_ns()}"))
+
+
+class Hook:
+    """A real webhook on loopback that remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+        got = self.got
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}/hook"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """A webhook, closed at the end."""
+    made = Hook()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()

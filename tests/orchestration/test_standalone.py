@@ -1,0 +1,119 @@
+"""`make airflow`: a scheduler that runs the DAGs by itself, from an export in the inbox to gold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from playlake.settings import ROOT
+from playlake.stack import ports
+from tests.support import Cli, age, end, make_export, plays_of, wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def start(cli: Cli, **extra: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "orchestration" / "standalone.py")],
+        env={**cli.env, **extra},
+        cwd=cli.home.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    Cli.started.append(process)
+    return process
+
+
+class Airflow:
+    """Its public API, as the page uses it."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url
+        body = json.dumps({"username": user, "password": password}).encode()
+        self.token = self._send(f"{url}/auth/token", body)["access_token"]
+
+    def _send(self, url: str, body: bytes | None = None, token: str | None = None) -> Any:
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})
+        if token:
+            request.add_header("authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+    def get(self, path: str) -> Any:
+        return self._send(f"{self.url}/api/v2{path}", token=self.token)
+
+    def runs(self, dag_id: str) -> list[Any]:
+        return list(self.get(f"/dags/{dag_id}/dagRuns")["dag_runs"])
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path / "home", inbox=tmp_path / "inbox", listener="scheduled")
+    yield made
+    made("down")
+
+
+def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    shutil.move(age(make_export(tmp_path / "made", 700, seed=31)), tmp_path / "inbox" / "export")
+    port = ports.choose(1)[0]
+    process = start(cli, AIRFLOW_PORT=str(port))
+    assert process.stdout is not None
+    url = process.stdout.readline().split()[1]
+    user, password = process.stdout.readline().removeprefix("login").strip().split(" / ")
+    assert url == f"http://127.0.0.1:{port}"
+    home = cli.home / "airflow"
+    for secret in (home / "passwords.json", home / "secrets.json"):
+        assert secret.stat().st_mode & 0o077 == 0
+    airflow = Airflow(url, user, password)
+    assert [d["is_paused"] for d in airflow.get("/dags")["dags"]] == [False] * 3
+
+    def asked_by_the_asset() -> list[Any]:
+        return [r for r in airflow.runs("warehouse_transformation") if r["run_type"] == "asset_triggered"]
+
+    # The hourly run is due at once, and what it lands asks for a build.
+    wait_for(lambda: [r["state"] for r in asked_by_the_asset()] == ["success"], 400, every=2)
+    assert [r["state"] for r in airflow.runs("spotify_ingestion")] == ["success"]
+    refused = json.loads((tmp_path / "inbox" / "export.receipt.json").read_text())["refused"]
+    assert plays_of(cli, "scheduled") == 700 - refused
+    listening = [
+        c.laddr.ip
+        for p in psutil.Process(process.pid).children(recursive=True)
+        for c in p.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {"127.0.0.1"}
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) > 3
+    done = end(process, signal.SIGTERM, timeout=90)
+    assert done.code == 0, done.err
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert cli.processes() == []
+
+
+def test_a_port_that_is_taken_and_one_that_is_none(cli: Cli) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for given, said, code in ((str(port), f"Port {port} is taken", 1), ("many", "is no port", 2)):
+            process = start(cli, AIRFLOW_PORT=given)
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, out) == (code, "")
+            assert said in err
+            assert "AIRFLOW_PORT" in err
+            assert len(err.splitlines()) == 1
+    assert cli.processes() == []
+    assert os.environ.get("AIRFLOW_PORT") is None
