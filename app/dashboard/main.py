@@ -24,6 +24,7 @@ page = st.navigation(list(found.values()))
 wanted = found.get(st.query_params.get("open", ""))
 if wanted is not None and wanted is not page:
     st.switch_page(wanted)
+st.set_page_config(page_title=f"{page.title} · playlake")
 version = reader().version()
 st.sidebar.caption(f"playlake · build {version}" if version else "playlake · no build yet")
 page.run()

@@ -25,8 +25,9 @@ def show() -> None:
         ("Artists", f"{total.unique_artists:,}"),
         ("Listeners", f"{total.listeners:,}"),
     ]
-    for column, (label, value) in zip(st.columns(len(figures)), figures, strict=True):
-        column.metric(label, value, border=True)
+    with st.container(horizontal=True):  # wraps: columns would cut their figures off in a narrow window
+        for label, value in figures:
+            st.metric(label, value, border=True)
 
     st.subheader("Plays a day")
     chart = (
@@ -46,8 +47,11 @@ def show() -> None:
     st.altair_chart(chart, width="stretch")
 
     st.subheader("Devices")
+    found = rows("devices")
+    if "not known" in set(found.device_type):
+        st.caption("Where the device is “not known”, the source does not say: an account export names no device.")
     devices = (
-        alt.Chart(rows("devices"))
+        alt.Chart(found)
         .mark_bar(cornerRadiusEnd=3)
         .encode(
             x=alt.X("play_count:Q", title="Plays"),
@@ -58,6 +62,6 @@ def show() -> None:
                 alt.Tooltip("share_of_plays:Q", title="Share", format=".1%"),
             ],
         )
-        .properties(height=34 * max(len(rows("devices")), 3), padding={"left": 5, "top": 5, "bottom": 5, "right": 25})
+        .properties(height=34 * max(len(found), 3), padding={"left": 5, "top": 5, "bottom": 5, "right": 25})
     )
     st.altair_chart(devices, width="stretch")

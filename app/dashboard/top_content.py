@@ -11,10 +11,12 @@ from app.dashboard.data import rows
 MOST = 10
 
 
+# In pixels: left to itself a column is as wide as most of its titles, and cuts the one that is longer.
+_TITLE = 320
 _COLUMNS = {
-    "track": st.column_config.TextColumn("Track"),
+    "track": st.column_config.TextColumn("Track", width=_TITLE),
     "artist": st.column_config.TextColumn("Artist"),
-    "album": st.column_config.TextColumn("Album"),
+    "album": st.column_config.TextColumn("Album", width=_TITLE),
     "plays": st.column_config.NumberColumn("Plays", format="localized"),
     "listeners": st.column_config.NumberColumn("Listeners", format="localized"),
     "tracks": st.column_config.NumberColumn("Tracks", format="localized"),
@@ -51,7 +53,9 @@ def show() -> None:
         with tab:
             found = rows(query, most=MOST)
             if found.empty:
-                st.info(f"No {label} is known yet. An account-data export, for one, does not name albums.")
+                why = ": an account export names no album." if label == "album" else " yet."
+                st.info(f"No {label} is known{why}")
                 continue
             st.altair_chart(_bars(found, label, detail), width="stretch")
             st.dataframe(found, hide_index=True, width="stretch", column_config=_COLUMNS)
+            st.caption("Double-click a cell to read all of it.")
