@@ -54,7 +54,8 @@ def test_make_alone_prints_a_help_with_every_public_target() -> None:
 
 
 def test_every_link_inside_the_documents_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "SETUP.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+    documents = ("README.md", "SETUP.md", "CONTRIBUTING.md", "compose/README.md", "orchestration/README.md")
+    for document in [*(ROOT / name for name in documents), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
@@ -66,3 +67,13 @@ def test_every_variable_of_the_stack_is_documented() -> None:
     assert len(names) > 20
     readme = (ROOT / "compose" / "README.md").read_text()
     assert sorted(n for n in names if f"`{n}`" not in readme) == []
+
+
+def test_every_dag_and_variable_of_the_orchestration_is_documented() -> None:
+    dags = ROOT / "orchestration" / "dags"
+    readme = (ROOT / "orchestration" / "README.md").read_text()
+    names = [path.stem for path in dags.glob("*.py")]
+    assert len(names) == 3
+    variables = {v for path in dags.rglob("*.py") for v in re.findall(r"ORCHESTRATION_[A-Z_]+", path.read_text())}
+    assert len(variables) == 3
+    assert [n for n in [*names, *variables] if f"`{n}`" not in readme] == []
