@@ -70,6 +70,16 @@ def test_waiting_for_plays_has_an_end(tmp_path: Path) -> None:
     assert "nothing has been built yet" in Cli(tmp_path / "home")("wait", "--for", "1s", check=1).err
 
 
+def test_waiting_for_a_build_is_content_with_an_empty_one(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    cli("up")
+    cli("land", "--until-idle")
+    version = cli.json("build")["version"]
+    assert cli.json("wait", "--build", str(version))["plays"] == 0
+    assert "has 0 plays" in cli("wait", "--for", "1s", check=1).err
+    cli("down")
+
+
 def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp_path: Path) -> None:
     box, heart = tmp_path / "inbox", tmp_path / "heart"
     cli = Cli(cli.home, inbox=box, listener="outage", heartbeat=heart)

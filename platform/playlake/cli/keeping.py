@@ -106,7 +106,7 @@ def _built(built: Any) -> str:
 @app.command()
 def wait(
     for_: Annotated[float | None, length("How long at most (30s, 5m); five minutes unless told otherwise.")] = None,
-    build: Annotated[int, typer.Option(help="The build that is to be served, or a later one.", min=0)] = 0,
+    build: Annotated[int, typer.Option(help="Wait for this build or a later one instead, plays or none.", min=0)] = 0,
     json: Json = False,
 ) -> None:
     """Wait until what is served has plays to show. Exit code 1 when it takes too long.
@@ -125,7 +125,7 @@ def wait(
             version = reader.version()
             metrics = reader.query("overview")[0] if version is not None else {"total_plays": 0}
             plays = int(metrics["total_plays"])
-            if plays and version is not None and version >= build:
+            if version is not None and version >= build and (plays or build):
                 break
             if time.monotonic() > deadline:
                 raise PlaylakeError(

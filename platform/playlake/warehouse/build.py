@@ -21,6 +21,8 @@ from playlake.warehouse import dbt, duck, publish
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
 
 Say = Callable[[str], None]
+_PATIENCE_S = 300.0
+"""How long a stage waits for one of another build to end: nobody sits before it, and it would only be tried again."""
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ def build(settings: Settings, versions: Mapping[str, int], *, on_progress: Say |
 
 def begin(settings: Settings, versions: Mapping[str, int]) -> Begun:
     """Begin a build in stages: from here on, an older one that has not been published never will be."""
-    with _alone(settings) as home:
+    with _alone(settings, wait_s=_PATIENCE_S) as home:
         return _begin(settings, home, versions)
 
 
@@ -74,7 +76,7 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
-    with _alone(settings) as home:
+    with _alone(settings, wait_s=_PATIENCE_S) as home:
         begun = load(home)
         if begun is None or begun.id != build_id:
             raise SupersededError(
@@ -95,12 +97,12 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[Path]:
-    """The warehouse's folder, with nobody else building in it."""
+def _alone(settings: Settings, *, wait_s: float = 0) -> Iterator[Path]:
+    """The warehouse's folder, with nobody else building in it, after ``wait_s`` seconds at the most."""
     home = folder(settings)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(home / "build.lock", timeout=0):
+        with filelock.FileLock(home / "build.lock", timeout=wait_s):
             yield home
     except filelock.Timeout as error:
         raise PlaylakeError(
