@@ -17,7 +17,7 @@ import pytest
 
 from playlake.settings import ROOT
 from playlake.stack import ports
-from tests.containers.servers import require_docker
+from tests.containers.servers import image, require_docker
 from tests.orchestration.test_standalone import Airflow
 from tests.support import make_export, wait_for
 
@@ -154,11 +154,13 @@ def assert_without_rights(stack: Stack, *services: str) -> None:
 
 def test_the_image_holds_no_secret_and_no_build_tool(stack: Stack) -> None:
     assert_clean_image(stack, "playlake:local")
+    with pytest.raises(AssertionError, match="pip"):
+        assert_clean_image(stack, image("PYTHON_IMAGE"))  # what ours is made from: the scan sees what was left behind
 
 
-def assert_clean_image(stack: Stack, image: str) -> None:
+def assert_clean_image(stack: Stack, name: str) -> None:
     """Scan what an image holds: every file of it, and how it was made."""
-    run = ("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c")
+    run = ("run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c")
     tools = "for t in pip pip3 uv gcc g++ cc make git curl weed tansu valkey-server; do command -v $t; done; true"
     assert _docker(*run, tools) == ""
     programs = "for p in /opt/*/bin/python; do $p -c 'import importlib.util as u; print(u.find_spec(\"pip\"))'; done"
@@ -169,12 +171,12 @@ def assert_clean_image(stack: Stack, image: str) -> None:
         " /usr/share/ -e /usr/lib/python3/; true"
     )
     assert _docker(*run, private) == ""
-    made = _docker("history", "--no-trunc", image) + _docker("inspect", image)
+    made = _docker("history", "--no-trunc", name) + _docker("inspect", name)
     searched = "grep -rlF -e {} /app /opt/playlake/bin /var /etc /home /root /tmp 2>/dev/null; true"
-    for name, secret in stack.secrets().items():
-        assert secret not in made, name
-        assert _docker(*run, searched.format(secret)) == "", name
-    assert json.loads(_docker("inspect", "-f", "{{json .Config.User}}", image)) == "10001:0"
+    for variable, secret in stack.secrets().items():
+        assert secret not in made, variable
+        assert _docker(*run, searched.format(secret)) == "", variable
+    assert json.loads(_docker("inspect", "-f", "{{json .Config.User}}", name)) == "10001:0"
     assert _docker(*run, "find / -xdev -perm -4000 -user root -path '/opt/*'; find /app -writable | head -3") == ""
 
 

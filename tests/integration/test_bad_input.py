@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -90,6 +91,16 @@ def _zip(path: Path, files: dict[str, bytes]) -> Path:
         for name, body in files.items():
             archive.writestr(name, body)
     return path
+
+
+def test_the_reasons_of_what_is_refused_are_told(cli: Cli, tmp_path: Path) -> None:
+    export = make_export(tmp_path / "export", 60, files=1, seed=78)
+    file = export / "StreamingHistory0.json"
+    rows = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps([*rows, {**rows[0], "msPlayed": -1}, {**rows[0], "msPlayed": -2}, "no row"]))
+    done = cli("import", str(export), "--user", "refused")
+    assert "2 refused: msPlayed is not a length of time" in done.out
+    assert "1 refused: not an object but str" in done.out
 
 
 def test_a_truncated_file_keeps_its_good_rows_and_the_whole_one_adds_the_rest(cli: Cli, tmp_path: Path) -> None:

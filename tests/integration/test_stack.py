@@ -13,7 +13,8 @@ import pytest
 from playlake.lake.store import Store
 from playlake.stack import mending, ports
 from playlake.stack.servers import KAFKA_LOG_BUCKET
-from tests.support import Cli, assert_whole, bronze_ids, end, parquet_files, wait_for
+from playlake.stack.state import Home
+from tests.support import Cli, assert_whole, bronze_ids, end, make_export, parquet_files, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -148,6 +149,20 @@ def test_the_demo_leaves_alone_what_it_did_not_start(tmp_path: Path) -> None:
     assert [cli.pid(n) for n in ("store", "broker", "cache")] == pids, "nor does one that follows a killed one"
     assert len(cli.processes()) == 3
     cli("down")
+
+
+def test_a_demo_on_a_lake_of_both_kinds_says_so_and_clears_up(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    first = cli("demo", "--no-serve", "--plays", "300", "--listeners", "3")
+    assert "beside" not in first.err
+    assert first.out.count("(stopped again)") == 2
+    assert not Home(cli.home.resolve()).sockets.exists()
+    export = make_export(tmp_path / "export", 200)
+    both = cli("demo", "--no-serve", "--history", str(export), "--json")
+    assert both.json["sources"]["simulator"] == 300
+    assert both.json["sources"]["export_account"] == both.json["produced"] > 150
+    assert f"300 simulated plays beside {both.json['produced']} real ones" in both.err
+    assert "PLAYLAKE_HOME=" in both.err
 
 
 def test_a_missing_file_of_the_lake_is_named_by_verify_to_which_build_points(tmp_path: Path) -> None:
