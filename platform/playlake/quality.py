@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TypeVar
 
 from playlake import broker, events
 from playlake.errors import UsageError
 from playlake.lake import tables
 from playlake.settings import Settings
 from playlake.warehouse import bronze
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +35,8 @@ def pending(settings: Settings) -> Pending:
         topics = admin.topics(events.TOPICS)
     positions = {}
     for topic, info in topics.items():
-        table = _with_bucket(settings, partial(_opened, settings, topic))
+        table = tables.bronze(settings, topic)
+        table.open()
         for number in range(info.partitions):
             app = tables.app_id(topic, info.topic_id, number)
             positions[broker.TopicPartition(topic, number)] = table.position(app) or 0
@@ -49,23 +46,6 @@ def pending(settings: Settings) -> Pending:
         messages[tp.topic] += waits.messages
     oldest = min((w.oldest_ms for w in found.values()), default=None)
     return Pending(messages, None if oldest is None else max(0.0, time.time() - oldest / 1000))
-
-
-def _opened(settings: Settings, topic: str) -> tables.Table:
-    table = tables.bronze(settings, topic)
-    table.open()
-    return table
-
-
-def _with_bucket(settings: Settings, look: Callable[[], T]) -> T:
-    """What ``look`` finds; where there is not even a bucket yet, it is made, and the lake is empty."""
-    try:
-        return look()
-    except tables.WriteFailedError:
-        from playlake.lake.store import Store  # a second of imports that only the first look needs
-
-        Store(settings).ensure_bucket()
-        return look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +80,7 @@ def arrived(settings: Settings, since: Mapping[str, int]) -> Arrived:
     :raises UsageError: where ``since`` names no table, or a version that is still to come.
     :raises UnavailableError: when the store is away.
     """
-    now = _with_bucket(settings, lambda: tables.snapshot(settings))
+    now = tables.snapshot(settings)
     if wrong := sorted(since.keys() - now.keys()):
         raise UsageError(f"{', '.join(wrong)} is no table of the lake. Its tables are {', '.join(sorted(now))}.")
     if ahead := sorted(path for path, version in since.items() if not 0 <= version <= now[path]):

@@ -168,7 +168,7 @@ def assert_clean_image(stack: Stack, name: str) -> None:
     private = (
         "find / -xdev -type f \\( -name '.env*' -o -name '*.pem' -o -name 'id_rsa*' -o -name '*.p8' -o -name '.netrc'"
         " -o -name 'pip.conf' -o -name 'secrets.json' \\) 2>/dev/null | grep -v -e /site-packages/ -e /etc/ssl/ -e"
-        " /usr/share/ -e /usr/lib/python3/; true"
+        " /usr/share/ -e /usr/lib/python3/ -e /usr/local/lib/; true"
     )
     assert _docker(*run, private) == ""
     made = _docker("history", "--no-trunc", name) + _docker("inspect", name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake import tables
 from playlake.lake.store import Store
 from playlake.settings import Settings
 from tests.support import lake_of_its_own
@@ -32,6 +34,26 @@ def test_the_bucket_is_made_once(settings: Settings, store: Store) -> None:
     store.ensure_bucket()
     Store(settings).ensure_bucket()
     assert store.read("a") == b"1"
+
+
+def test_two_that_make_the_bucket_at_once_both_have_it(settings: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: Store(settings)._make_bucket(settings.s3_bucket), range(8)))
+    store = Store(settings)
+    store.write("a", b"1")
+    assert store.read("a") == b"1"
+
+
+def test_several_that_look_first_at_once(settings: Settings) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: tables.snapshot(settings), range(4)))
+    assert found == [dict.fromkeys([*tables.FOLDERS.values(), tables.DEAD_LETTERS_FOLDER], 0)] * 4
+
+
+def test_the_first_to_look_at_the_lake_makes_its_bucket_and_tables(settings: Settings) -> None:
+    """A feed or an orchestrator may be there before the writer."""
+    assert set(tables.snapshot(settings).values()) == {0}
+    assert set(tables.snapshot(settings)) == {*tables.FOLDERS.values(), tables.DEAD_LETTERS_FOLDER}
 
 
 def test_objects_are_written_read_listed_and_removed(store: Store) -> None:

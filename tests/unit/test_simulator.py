@@ -139,7 +139,7 @@ def test_more_from_thursday_to_saturday_than_at_the_beginning_of_the_week() -> N
 
 def test_listeners_have_weeks_of_their_own(usual: Events) -> None:
     rng = random.Random(Simulation().seed)
-    make_catalog(rng)
+    make_catalog(rng, world=1)
     weeks = {who.user_id: who.rhythm.week for who in make_listeners(rng, Simulation().listeners)}
     by_week: dict[tuple[float, ...], Events] = {}
     for topic, event in usual:
@@ -231,7 +231,7 @@ def heard_albums(made: Events) -> dict[Album, Counter[str]]:
 
 
 def test_albums_have_eight_to_fourteen_tracks() -> None:
-    catalog = make_catalog(random.Random(1))
+    catalog = make_catalog(random.Random(1), world=1)
     tracks = all_tracks(catalog)
     assert len({track.track_id for track in tracks}) == len(tracks) == sum(map(len, catalog.albums.values()))
     assert {len(album) for album in catalog.albums.values()} == set(range(8, 15))
@@ -255,6 +255,11 @@ def test_the_chart_of_albums_is_not_the_one_of_tracks(usual: Events) -> None:
         assert albums[album].total() > 1.5 * max(albums[album].values())
 
 
+def number(event: Event) -> int:
+    """Albums are numbered through, track after track."""
+    return int(event.track_id.rpartition(":")[2])
+
+
 def test_some_listen_to_an_album_on_and_some_do_not(usual: Events) -> None:
     before: dict[str, Event] = {}
     goes_on: dict[str, list[bool]] = {}
@@ -263,7 +268,7 @@ def test_some_listen_to_an_album_on_and_some_do_not(usual: Events) -> None:
             last = before.get(event.user_id)
             if last is not None:
                 same = (last.artist_name, last.album_name) == (event.artist_name, event.album_name)
-                follows = int(event.track_id[4:]) == int(last.track_id[4:]) + 1
+                follows = number(event) == number(last) + 1
                 goes_on.setdefault(event.user_id, []).append(same and follows)
             before[event.user_id] = event
     shares = sorted(sum(one) / len(one) for one in goes_on.values() if len(one) >= 100)
@@ -374,7 +379,10 @@ def test_live_events_are_of_the_listeners_and_tracks_of_the_simulated_days() -> 
     simulation = Simulation(4_000, 20, 30)
     past = simulate(simulation)
     live = list(itertools.islice(Simulator(simulation).live(), 5_500))
-    known = {track.track_id: track for track in all_tracks(make_catalog(random.Random(simulation.seed)))}
+    known = {
+        track.track_id: track
+        for track in all_tracks(make_catalog(random.Random(simulation.seed), world=simulation.seed))
+    }
     for _, event in past + live:
         track = known[event.track_id]
         assert (event.track_name, event.artist_name, event.album_name) == (track.name, track.artist, track.album)
@@ -391,3 +399,10 @@ def test_live_events_are_of_the_listeners_and_tracks_of_the_simulated_days() -> 
     assert len(both) > 5
     assert len({before[user] for user in both}) > 1
     assert sum(before[user] == now[user] for user in both) > 0.7 * len(both)
+
+
+def test_seeds_share_no_track() -> None:
+    """Two simulations in one lake: an id must not name two tracks."""
+    one, other = ({e.track_id for _, e in Simulator(Simulation(plays=300, seed=seed)).events()} for seed in (1, 2))
+    assert one
+    assert one & other == set()

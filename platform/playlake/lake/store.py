@@ -50,6 +50,8 @@ class Store:
     def _make_bucket(self, bucket: str) -> None:
         try:
             self._fs.call_s3("create_bucket", Bucket=bucket)
+        except FileExistsError:
+            pass  # another was first
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise self._failed(f"making the bucket {bucket}", error) from error
 

@@ -23,6 +23,9 @@ FOLDERS = {
 }
 DEAD_LETTERS_FOLDER = "bronze/dead_letters"
 
+_NO_BUCKET = "NoSuchBucket"
+"""S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+
 _WRITER = WriterProperties(compression="ZSTD")
 
 
@@ -49,17 +52,23 @@ class Table:
         self.folder = folder
         self.uri = f"s3://{settings.s3_bucket}/{folder}"
         self._schema = schema
+        self._settings = settings
         self._options = storage_options(settings)
         self._table: DeltaTable | None = None
 
     def open(self) -> None:
-        """Open the table, making it where there is none."""
+        """Open the table, making it, and the bucket, where there is none."""
         try:
             self._table = DeltaTable(self.uri, storage_options=self._options)
         except TableNotFoundError:
             self._create()
         except (OSError, DeltaError) as error:
-            raise self._failed("opened", error) from error
+            if _NO_BUCKET not in str(error):
+                raise self._failed("opened", error) from error
+            from playlake.lake.store import Store  # a second of imports that only the first look needs
+
+            Store(self._settings).ensure_bucket()
+            self._create()
 
     def _create(self) -> None:
         try:
@@ -71,6 +80,8 @@ class Table:
                 storage_options=self._options,
                 # The transactions are the positions: they must never expire.
                 configuration={"delta.checkpointInterval": "100"},
+                # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
+                commit_properties=CommitProperties(max_commit_retries=0),
             )
         except CommitFailedError:
             pass  # another writer made it at the same moment

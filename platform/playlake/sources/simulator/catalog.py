@@ -62,8 +62,11 @@ class Catalog:
     albums: dict[tuple[str, str], tuple[Track, ...]]
 
 
-def make_catalog(rng: random.Random, *, artists_per_style: int = 20) -> Catalog:
-    """Styles of artists. Popularity falls off as a power of the rank, among artists and among an artist's tracks."""
+def make_catalog(rng: random.Random, *, world: int, artists_per_style: int = 20) -> Catalog:
+    """Styles of artists. ``world`` is part of every track's id, so that two worlds in one lake share none.
+
+    Popularity falls off as a power of the rank, among artists and among an artist's tracks.
+    """
     names = [f"{a} {b}" for a in _FIRST for b in _SECOND]
     rng.shuffle(names)
     ranks = _zipf(artists_per_style)
@@ -76,7 +79,7 @@ def make_catalog(rng: random.Random, *, artists_per_style: int = 20) -> Catalog:
             name = names.pop()
             tracks: list[Track] = []
             for word in rng.sample(_FIRST, rng.choice((1, 1, 2, 2, 3))):
-                album = _make_album(rng, name, f"{word} {STYLES[style].title()}", style, number)
+                album = _make_album(rng, name, f"{word} {STYLES[style].title()}", style, world, number)
                 albums[name, album[0].album] = album
                 number += len(album)
                 tracks += album
@@ -87,14 +90,14 @@ def make_catalog(rng: random.Random, *, artists_per_style: int = 20) -> Catalog:
     return Catalog(tuple(styles), albums)
 
 
-def _make_album(rng: random.Random, artist: str, name: str, style: int, number: int) -> tuple[Track, ...]:
+def _make_album(rng: random.Random, artist: str, name: str, style: int, world: int, number: int) -> tuple[Track, ...]:
     """An album whose tracks are numbered from ``number`` + 1 on."""
     tracks = []
     for place in range(rng.randint(8, 14)):
         title = f"{rng.choice(_WORDS)} {rng.choice(_WORDS)}".capitalize()
         # One in sixty is a mix of ten minutes or more, as real listening has them.
         minutes = rng.uniform(10.5, 60) if rng.random() < 1 / 60 else rng.lognormvariate(1.25, 0.25)
-        track_id = f"sim:{number + place + 1:05d}"
+        track_id = f"sim:{world}:{number + place + 1:05d}"
         tracks.append(Track(track_id, title, artist, name, place, int(minutes * 60_000), style))
     return tuple(tracks)
 

@@ -71,7 +71,7 @@ class Simulator:
         """Topic and event, in the order of ``played_at``; exactly ``plays`` of them are plays."""
         sim = self.simulation
         rng = random.Random(self.world)
-        catalog = make_catalog(rng)
+        catalog = make_catalog(rng, world=self.world)
         listeners = make_listeners(rng, sim.listeners)
         quotas = self._quotas(listeners)
         # A listener's stream has a random source of its own: more listeners do not change the ones before.
