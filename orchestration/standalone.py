@@ -21,15 +21,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
 import psutil
 
 from playlake.cli.common import err, progress
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import ROOT, Settings, load_settings
-from playlake.stack import EmbeddedStack, ports
+from playlake.stack import EmbeddedStack, ports, process
+from playlake.stack.process import Recorded
 
 PORT = "AIRFLOW_PORT"
 _READY_S = 180.0
+_RECORDS = "processes.json"
 
 
 def private(path: Path, make: Any) -> Any:
@@ -103,59 +106,77 @@ COMPONENTS = {
 
 
 @contextmanager
-def airflow(variables: dict[str, str], logs: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Airflow's processes by name, in sessions of their own; all are ended at the end."""
+def alone(home: Path) -> Iterator[None]:
+    """Airflow's home for this process only; what one that was killed has left running there is ended first.
+
+    :raises PlaylakeError: when another one runs.
+    """
+    try:
+        with filelock.FileLock(home / "lock", timeout=0):
+            end_all(home)
+            yield
+    except filelock.Timeout as error:
+        raise PlaylakeError(f"Airflow runs on {home} already. End that `make airflow` with Ctrl-C first.") from error
+
+
+@contextmanager
+def airflow(home: Path, variables: dict[str, str]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Airflow's processes by name; all are ended at the end."""
     program = str(ROOT / ".venv-airflow" / "bin" / "airflow")
-    started: dict[str, subprocess.Popen[bytes]] = {}
+
+    records: list[Recorded] = []
 
     def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (logs / f"{name}.log").open("ab") as file:
-            return subprocess.Popen(
-                [program, *arguments],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=variables,
-                start_new_session=True,
-            )
+        child = process.start(name, [program, *arguments], home=home, log=log_of(home, name), env=variables)
+        records.append(Recorded.of(name, child.pid))
+        (home / _RECORDS).write_text(json.dumps([record.dump() for record in records]))
+        return child
 
     try:
-        migrating = started["migration"] = start("migration", "db", "migrate")
-        if migrating.wait():
-            raise PlaylakeError(f"Airflow's database could not be made. {_end_of(logs, 'migration')}")
-        del started["migration"]
-        for name, arguments in COMPONENTS.items():
-            started[name] = start(name, *arguments)
-        yield started
+        if start("migration", "db", "migrate").wait():
+            raise PlaylakeError(f"Airflow's database could not be made. {_end_of(home, 'migration')}")
+        yield {name: start(name, *arguments) for name, arguments in COMPONENTS.items()}
     finally:
-        family = [one for process in started.values() for one in _family(process.pid)]
-        for process in started.values():
-            process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=20)
-        for one in alive:
-            one.kill()
-        for process in started.values():
-            process.wait()
+        end_all(home)
 
 
-def _end_of(logs: Path, name: str) -> str:
-    path = logs / f"{name}.log"
-    return "\n".join([f"The end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]])
+def end_all(home: Path) -> None:
+    """End every process of Airflow on this home, be its launcher dead or not.
 
-
-def _family(pid: int) -> list[psutil.Process]:
+    They are known by their sessions: they give themselves other titles, which wipes out the environment by which
+    playlake knows its own. What a task has started still has that.
+    """
     try:
-        head = psutil.Process(pid)
-        return [head, *head.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+        records = [Recorded.load(data) for data in json.loads((home / _RECORDS).read_text())]
+    except (OSError, ValueError, KeyError, TypeError):
+        records = []
+    since = {record.pid: record.created for record in records}
+    found = process.leftovers(home, [])
+    for one in psutil.process_iter(["create_time"]):
+        try:
+            began = since.get(os.getsid(one.pid))
+        except OSError:
+            continue  # it has ended
+        if began is not None and one.info["create_time"] >= began - 1:
+            found.append(one)
+    process.stop(found, timeout_s=20)
+    (home / _RECORDS).unlink(missing_ok=True)
 
 
-def _ended(started: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+def log_of(home: Path, name: str) -> Path:
+    """Where a component's own words go."""
+    return home / "logs" / f"{name}.log"
+
+
+def _end_of(home: Path, name: str) -> str:
+    return f"The end of {log_of(home, name)}:\n{process.tail(log_of(home, name))}"
+
+
+def _ended(started: dict[str, subprocess.Popen[bytes]], home: Path) -> None:
     """See that all run."""
-    for name, process in started.items():
-        if process.poll() is not None:
-            raise PlaylakeError(f"Airflow's {name} has ended by itself. {_end_of(logs, name)}")
+    for name, child in started.items():
+        if child.poll() is not None:
+            raise PlaylakeError(f"Airflow's {name} has ended by itself. {_end_of(home, name)}")
 
 
 def run() -> None:
@@ -163,32 +184,31 @@ def run() -> None:
     settings = load_settings(by_a_person=True)
     home = settings.home_path / "airflow"
     home.mkdir(parents=True, exist_ok=True)
-    port = chosen_port(home)
-    passwords = private(home / "passwords.json", lambda: {"admin": secrets.token_urlsafe(12)})
-    logs = home / "logs"
-    logs.mkdir(exist_ok=True)
     # A shell may have switched it off, for Airflow too; and SIGTERM ends all just as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack = EmbeddedStack(settings) if settings.profile == "embedded" else None
-    started_stack = stack is not None and all(row["state"] != "running" for row in stack.status())
+    started_stack = False
     try:
-        with progress() as say:
+        with progress() as say, alone(home):
+            port = chosen_port(home)
+            passwords = private(home / "passwords.json", lambda: {"admin": secrets.token_urlsafe(12)})
             if stack:
+                started_stack = all(row["state"] != "running" for row in stack.status())
                 stack.up(on_progress=say)
             say("starting Airflow")
-            with airflow(environment(home, settings, port), logs) as started:
+            with airflow(home, environment(home, settings, port)) as started:
                 until = time.monotonic() + _READY_S
                 while not healthy(port):
-                    _ended(started, logs)
+                    _ended(started, home)
                     if time.monotonic() > until:
-                        raise PlaylakeError(f"Airflow is not ready after {_READY_S:.0f} s. See {logs}.")
+                        raise PlaylakeError(f"Airflow is not ready after {_READY_S:.0f} s. See {home / 'logs'}.")
                     time.sleep(0.5)
-                print(f"Airflow  http://{ports.LOOPBACK}:{port}  (logs: {logs})")
+                print(f"Airflow  http://{ports.LOOPBACK}:{port}  (logs: {home / 'logs'})")
                 print(f"login    admin / {passwords['admin']}", flush=True)
                 say("running until Ctrl-C")
                 while True:
-                    _ended(started, logs)
+                    _ended(started, home)
                     time.sleep(1)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -206,4 +226,5 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-main()
+if __name__ == "__main__":
+    main()

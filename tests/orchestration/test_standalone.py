@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -23,8 +24,18 @@ from tests.support import Cli, age, end, make_export, plays_of, wait_for
 pytestmark = pytest.mark.timeout(900)
 
 
+def standalone() -> Any:
+    """The launcher as a module."""
+    spec = importlib.util.spec_from_file_location("standalone", ROOT / "orchestration" / "standalone.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def start(cli: Cli, **extra: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
+    started = subprocess.Popen(
         [sys.executable, str(ROOT / "orchestration" / "standalone.py")],
         env={**cli.env, **extra},
         cwd=cli.home.parent,
@@ -32,8 +43,8 @@ def start(cli: Cli, **extra: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    Cli.started.append(process)
-    return process
+    Cli.started.append(started)
+    return started
 
 
 class Airflow:
@@ -62,6 +73,7 @@ class Airflow:
 def cli(tmp_path: Path) -> Iterator[Cli]:
     made = Cli(tmp_path / "home", inbox=tmp_path / "inbox", listener="scheduled")
     yield made
+    standalone().end_all(made.home.resolve() / "airflow")
     made("down")
 
 
@@ -69,10 +81,13 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> 
     (tmp_path / "inbox").mkdir()
     shutil.move(age(make_export(tmp_path / "made", 700, seed=31)), tmp_path / "inbox" / "export")
     port = ports.choose(1)[0]
-    process = start(cli, AIRFLOW_PORT=str(port))
-    assert process.stdout is not None
-    url = process.stdout.readline().split()[1]
-    user, password = process.stdout.readline().removeprefix("login").strip().split(" / ")
+    launcher = start(cli, AIRFLOW_PORT=str(port))
+    assert launcher.stdout is not None
+    url = launcher.stdout.readline().split()[1]
+    user, password = launcher.stdout.readline().removeprefix("login").strip().split(" / ")
+    again = start(cli)
+    assert "Airflow runs on" in again.communicate(timeout=60)[1]
+    assert again.returncode == 1
     assert url == f"http://127.0.0.1:{port}"
     home = cli.home / "airflow"
     for secret in (home / "passwords.json", home / "secrets.json"):
@@ -91,16 +106,34 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> 
     assert plays_of(cli, "scheduled") == 700 - refused
     listening = [
         c.laddr.ip
-        for p in psutil.Process(process.pid).children(recursive=True)
+        for p in psutil.Process(launcher.pid).children(recursive=True)
         for c in p.net_connections("tcp")
         if c.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
-    family = psutil.Process(process.pid).children(recursive=True)
+    family = psutil.Process(launcher.pid).children(recursive=True)
     assert len(family) > 3
-    done = end(process, signal.SIGTERM, timeout=90)
+    done = end(launcher, signal.SIGTERM, timeout=90)
     assert done.code == 0, done.err
     assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert cli.processes() == []
+
+
+def test_what_a_killed_launcher_leaves_running_is_ended_by_the_next(cli: Cli) -> None:
+    port = str(ports.choose(1)[0])
+    killed = start(cli, AIRFLOW_PORT=port)
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    left = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    killed.communicate()
+    cli("down")  # ends the servers, which are not Airflow's
+    assert [p for p in left if p.is_running()], "Airflow outlives a launcher that was killed"
+    launcher = start(cli, AIRFLOW_PORT=port)
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline().startswith("Airflow  http")
+    assert psutil.wait_procs(left, timeout=5)[1] == []
+    assert end(launcher, signal.SIGTERM, timeout=90).code == 0
     assert cli.processes() == []
 
 
@@ -110,9 +143,9 @@ def test_a_port_that_is_taken_and_one_that_is_none(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for given, said, code in ((str(port), f"Port {port} is taken", 1), ("many", "is no port", 2)):
-            process = start(cli, AIRFLOW_PORT=given)
-            out, err = process.communicate(timeout=60)
-            assert (process.returncode, out) == (code, "")
+            launcher = start(cli, AIRFLOW_PORT=given)
+            out, err = launcher.communicate(timeout=60)
+            assert (launcher.returncode, out) == (code, "")
             assert said in err
             assert "AIRFLOW_PORT" in err
             assert len(err.splitlines()) == 1
