@@ -13,7 +13,8 @@ compose() { COMPOSE_PROFILES="$profiles" docker compose --env-file "$env_file" -
 orchestrated=""
 unwanted=""
 choose_profiles() {
-    profiles="$(value PROFILES)"
+    profiles="$(value PROFILES | tr -s ', ' ',,' | sed 's/^,//; s/,$//')"
+    set -f
     for profile in $(echo "$profiles" | tr ',' ' '); do
         case "$profile" in
             orchestration) orchestrated=yes ;;
@@ -21,6 +22,7 @@ choose_profiles() {
             *) fail 2 "PROFILES=$profiles: there is no profile $profile. Write orchestration, ui, or both with a comma." ;;
         esac
     done
+    set +f
     if [ -n "$orchestrated" ]; then
         unwanted="builder"
     else
@@ -46,6 +48,10 @@ AIRFLOW_SECRETS="AIRFLOW_DB_PASSWORD AIRFLOW_SECRET_KEY AIRFLOW_PASSWORD"
 
 make_env() {
     [ ! -e "$env_file" ] || return 0
+    metadata="${STACK_NAME:-playlake}_metadata"
+    if docker volume ls --quiet | grep -qx "$metadata"; then
+        fail 2 "There is no $env_file, but Airflow's database of an earlier one, which keeps its password. Bring that file back, or give Airflow's past runs up: docker volume rm $metadata"
+    fi
     (
         umask 077
         {
@@ -66,7 +72,8 @@ make_env() {
 value() {
     eval "given=\${$1-}"
     [ -z "$given" ] || { echo "$given"; return; }
-    sed -n "s/^[[:space:]]*\(export \)\{0,1\}$1=//p" "$env_file" | tail -n 1 | sed "s/^[\"']//; s/[\"'][[:space:]]*$//"
+    sed -n "s/^[[:space:]]*\(export \)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$env_file" | tail -n 1 |
+        sed "s/[[:space:]]#.*$//; s/[[:space:]]*$//; s/^[\"']//; s/[\"']$//"
 }
 
 check_env() {
@@ -78,6 +85,7 @@ check_env() {
         case "$(value "$name")" in
             "") missing="$missing $name" ;;
             *[!A-Za-z0-9._~-]*) strange="$strange $name" ;;
+            ? | ?? | ??? | ???? | ????? | ?????? | ??????? | ???????? | ????????? | ?????????? | ??????????? | \
             minio | minioadmin | admin | root | password | secret | changeme | change-me | playlake | redis | postgres | airflow | test)
                 known="$known $name" ;;
         esac
@@ -88,11 +96,14 @@ check_env() {
         fail 2 "In $env_file, these hold characters that an address can't:$strange. Use letters, digits and . _ ~ - only."
     bind="$(value STACK_BIND)"
     case "${bind:-127.0.0.1}" in
-        127.* | localhost | ::1) ;;
+        *[!0-9.]*) fail 2 "STACK_BIND=$bind is no IPv4 address. Write 127.0.0.1, or 0.0.0.0 for every address of this machine." ;;
+        127.*) ;;
         *) [ -z "$known" ] ||
-            fail 2 "STACK_BIND=$bind opens the stack to the network, and these secrets in $env_file are known to everyone:$known. Change them." ;;
+            fail 2 "STACK_BIND=$bind opens the stack to the network, and these secrets in $env_file are known to everyone or shorter than 12 characters:$known. Change them." ;;
     esac
     key="$(value S3_SECRET_KEY)"
+    case "$(value FEED)" in "" | 0 | 1) ;; *) fail 2 "FEED=$(value FEED) in $env_file is neither 0 (no simulated listening) nor 1." ;; esac
+    [ "$(value STACK_UID)" != 0 ] || fail 2 "STACK_UID=0 is root, as which our services never run. Write another number, or leave it out."
     [ "${#key}" -ge 8 ] || fail 2 "S3_SECRET_KEY in $env_file has ${#key} characters; the object store wants 8 or more."
 }
 
@@ -107,6 +118,7 @@ check_inbox() {
 
 check_disk() {
     wanted="$(value STACK_MIN_FREE_MB)"; wanted="${wanted:-4096}"
+    case "$wanted" in *[!0-9]*) fail 2 "STACK_MIN_FREE_MB=$wanted is no number of MiB." ;; esac
     folder="$(docker info --format '{{.DockerRootDir}}')"
     [ -d "$folder" ] || return 0 # Docker's own machine, as on macOS
     free="$(df -Pm "$folder" | awk 'NR == 2 {print $4}')"
@@ -115,14 +127,21 @@ check_disk() {
 }
 
 check_ports() {
-    [ -z "$(compose ps -q)" ] || return 0 # it runs: the ports are its own
-    command -v bash >/dev/null 2>&1 || return 0
+    project="$(value STACK_NAME)"
+    own="$(docker ps --filter "label=com.docker.compose.project=${project:-playlake}" --format '{{.Ports}}')"
     pairs="KAFKA_PORT=19092 S3_PORT=9000 S3_CONSOLE_PORT=9001 REDIS_PORT=6379 API_PORT=8000 DASHBOARD_PORT=8501"
     [ -z "$orchestrated" ] || pairs="$pairs AIRFLOW_PORT=8080"
     case ",$profiles," in *,ui,*) pairs="$pairs CONSOLE_PORT=8090" ;; esac
+    seen=""
     for pair in $pairs; do
         name="${pair%%=*}"
         port="$(value "$name")"; port="${port:-${pair#*=}}"
+        case "$port" in *[!0-9]*) fail 2 "$name=$port is no port. Write a number from 1 to 65535." ;; esac
+        { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || fail 2 "$name=$port is no port. Write a number from 1 to 65535."
+        case " $seen " in *" $port "*) fail 2 "$name=$port is the port of another service too. Give each one of its own." ;; esac
+        seen="$seen $port"
+        case "$own" in *":$port->"*) continue ;; esac # ours, from an earlier `make up`
+        command -v bash >/dev/null 2>&1 || continue
         if bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; then
             fail 1 "Port $port is taken. End that program, or set another $name in $env_file."
         fi
@@ -171,10 +190,19 @@ up() {
     echo "Drop a Spotify export into $inbox/ and it is imported; its receipt comes beside it."
 }
 
+# For what needs no secret, and must work without them.
+look_only() {
+    need_docker
+    profiles='*'
+    [ -e "$env_file" ] || env_file=/dev/null
+    for name in $SECRETS; do
+        [ -n "$(value "$name")" ] || export "$name=unused"
+    done
+}
+
 case "${1:-}" in
     up) up ;;
-    down) need_docker; [ -e "$env_file" ] || fail 1 "There is no $env_file, so nothing that make up started."
-        profiles='*'; compose down --remove-orphans ;;
-    logs) need_docker; profiles='*'; compose logs --follow --tail 100 ;;
+    down) look_only; compose down --remove-orphans ;;
+    logs) look_only; compose logs --follow --tail 100 ;;
     *) fail 2 "say up, down or logs" ;;
 esac

@@ -133,6 +133,7 @@ def test_a_stage_run_again_asks_for_those_after_it(cli: Cli) -> None:
         (("--stage", "silver"), "needs that name in --of"),
         (("--stage", "begin", "--of", "x"), "names a new build"),
         (("--of", "x"), "--of goes with --stage"),
+        (("--stage", "silver", "--of", "never-begun"), "There is no build 'never-begun'"),
     ],
 )
 def test_stages_used_wrongly(cli: Cli, arguments: tuple[str, ...], says: str) -> None:

@@ -10,17 +10,40 @@ from pathlib import Path
 import pytest
 
 from playlake.settings import ROOT
+from playlake.stack import ports
 
 GOOD = {"S3_ACCESS_KEY": "lake", "S3_SECRET_KEY": "d41c6a9be0", "REDIS_PASSWORD": "77aa0b"}
 
+PORTS = (
+    *("KAFKA_PORT", "S3_PORT", "S3_CONSOLE_PORT", "REDIS_PORT", "API_PORT"),
+    *("DASHBOARD_PORT", "AIRFLOW_PORT", "CONSOLE_PORT"),
+)
 AIRFLOW = ("AIRFLOW_DB_PASSWORD", "AIRFLOW_SECRET_KEY", "AIRFLOW_PASSWORD")
 
 
-def up(tmp_path: Path, *, docker: str | None, env: dict[str, str] | None, **variables: str) -> tuple[int, str]:
+def up(
+    tmp_path: Path, *, docker: str | None, env: dict[str, str] | None, command: str = "up", **variables: str
+) -> tuple[int, str]:
     """Run the script with a `docker` that answers as told (its engine is away if None)."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("sh", "bash", "dirname", "id", "od", "tr", "sed", "tail", "df", "awk", "mv", "mkdir", "cat", "chown"):
+    for name in (
+        "sh",
+        "bash",
+        "dirname",
+        "id",
+        "od",
+        "tr",
+        "sed",
+        "tail",
+        "df",
+        "awk",
+        "mv",
+        "mkdir",
+        "cat",
+        "chown",
+        "grep",
+    ):
         found = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True, check=True).stdout
         (programs / name).symlink_to(found.strip())
     if docker is not None:
@@ -30,7 +53,7 @@ def up(tmp_path: Path, *, docker: str | None, env: dict[str, str] | None, **vari
     if env is not None:
         file.write_text("".join(f"{n}={v}\n" for n, v in env.items()))
     done = subprocess.run(
-        [str(ROOT / "scripts" / "stack.sh"), "up"],
+        [str(ROOT / "scripts" / "stack.sh"), command],
         env={"PATH": str(programs), "HOME": str(tmp_path), "STACK_ENV_FILE": str(file), **variables},
         capture_output=True,
         text=True,
@@ -88,6 +111,59 @@ def test_a_secret_that_no_address_can_hold(tmp_path: Path) -> None:
     assert (code, said.count("\n")) == (2, 1)
     assert "REDIS_PASSWORD" in said
     assert "p@ss" not in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"STACK_BIND": "localhost"}, "no IPv4 address"),
+        ({"API_PORT": "abc"}, "API_PORT=abc is no port"),
+        ({"API_PORT": "99999"}, "API_PORT=99999 is no port"),
+        ({"API_PORT": "8501"}, "DASHBOARD_PORT=8501 is the port of another service"),
+        ({"FEED": "off"}, "FEED=off"),
+        ({"STACK_UID": "0"}, "STACK_UID=0 is root"),
+        ({"STACK_MIN_FREE_MB": "much"}, "no number of MiB"),
+    ],
+    ids=lambda value: next(iter(value.items()), "") if isinstance(value, dict) else "",
+)
+def test_a_variable_that_compose_would_stumble_over(tmp_path: Path, wrong: dict[str, str], says: str) -> None:
+    code, said = up(tmp_path, docker=ENGINE, env={**GOOD, "STACK_MIN_FREE_MB": "0", **wrong})
+    assert (code, said.count("\n")) == (2, 1)
+    assert says in said
+
+
+def test_a_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
+    env = {**GOOD, "STACK_BIND ": ' "0.0.0.0" # everybody', "REDIS_PASSWORD": "'short' # and known"}
+    code, said = up(tmp_path, docker=ENGINE, env=env)
+    assert code == 2
+    assert "STACK_BIND=0.0.0.0" in said
+    assert "REDIS_PASSWORD" in said
+
+
+@pytest.mark.parametrize("profiles", ["orchestration ui", "orchestration,ui", " orchestration , ui "])
+def test_profiles_with_blanks_or_commas(tmp_path: Path, profiles: str) -> None:
+    engine = (
+        f'case "$*" in *build*) echo "$COMPOSE_PROFILES" > {tmp_path}/chosen; exit 9;; *DockerRootDir*) echo /;; esac'
+    )
+    free = {n: str(p) for n, p in zip(PORTS, ports.choose(len(PORTS)), strict=True)}
+    env = {**GOOD, **dict.fromkeys(AIRFLOW, "91f0c2"), **free, "STACK_MIN_FREE_MB": "0", "INBOX": f"{tmp_path}/inbox"}
+    up(tmp_path, docker=engine, env=env, PROFILES=profiles)
+    assert (tmp_path / "chosen").read_text().strip() == "orchestration,ui"
+
+
+def test_a_new_file_beside_an_old_database(tmp_path: Path) -> None:
+    engine = 'case "$*" in *"volume ls"*) echo playlake_metadata;; esac'
+    code, said = up(tmp_path, docker=engine, env=None)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "docker volume rm playlake_metadata" in said
+    assert not (tmp_path / "env").exists()
+
+
+def test_stopping_needs_no_secret(tmp_path: Path) -> None:
+    engine = f'case "$*" in *down*) echo "$S3_SECRET_KEY" > {tmp_path}/down;; esac'
+    code, said = up(tmp_path, docker=engine, env=None, command="down")
+    assert (code, said) == (0, "")
+    assert (tmp_path / "down").read_text() == "unused\n"
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

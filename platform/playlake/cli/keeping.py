@@ -12,7 +12,7 @@ import typer
 
 from playlake.alerts import Level
 from playlake.cli.common import Json, err, length, load, out, progress, show, table
-from playlake.errors import PlaylakeError
+from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
 
@@ -55,6 +55,8 @@ def refresh(
     from playlake.heartbeat import Heartbeat
 
     settings = load()
+    if every is not None and every < 1:
+        raise UsageError("--every must be a second or more.")
     heartbeat = Heartbeat(settings.heartbeat)
 
     def interrupt(*_: object) -> None:
@@ -151,6 +153,8 @@ def alert(
     from playlake import alerts
 
     settings = load()
+    if not title.strip():
+        raise UsageError("An alert needs a title.")
     with progress() as say:
         say("telling")
         sent = alerts.alert(settings, level, title, text)

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import filelock
 
-from playlake.errors import PlaylakeError
+from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import Settings
 from playlake.warehouse import dbt, duck, publish
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
@@ -72,18 +72,20 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
     Running a stage again is safe. The stages after it are then to be run again too.
 
     :raises SupersededError: when another build was begun since: its data is as new or newer.
+    :raises UsageError: when there is no such build.
     :raises PlaylakeError: when a model or a test fails, or an earlier stage has not been passed.
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
     with _alone(settings, wait_s=_PATIENCE_S) as home:
         begun = load(home)
-        if begun is None or begun.id != build_id:
+        if begun and build_id in begun.former:
             raise SupersededError(
-                f"The build {build_id} is not the latest"
-                + (f": {begun.id} was begun after it, with data as new or newer." if begun else ".")
-                + " Nothing is to be done."
+                f"The build {build_id} is not the latest: {begun.id} was begun after it, with data as new or newer."
+                " Nothing is to be done."
             )
+        if begun is None or begun.id != build_id:
+            raise UsageError(f"There is no build {build_id[:40]!r}. `playlake build --stage begin` names a new one.")
         begun.require(stage)
         if stage == PUBLISH:
             built = _publish(home, begun, say)
@@ -115,7 +117,7 @@ def _database(home: Path) -> Path:
 
 
 def _begin(settings: Settings, home: Path, versions: Mapping[str, int]) -> Begun:
-    begun = Begun.new(versions)
+    begun = Begun.new(versions, load(home))
     begun.save(home)  # first of all: from now on an older build in stages must not go on
     _pin_bronze(settings, _database(home), versions)
     return begun

@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 STAGES = (BEGIN, *COMMANDS, PUBLISH)
 _FILE = "build.json"
+_REMEMBERED = 100
+"""Names of former builds that are kept, so that a mistyped one is told from one that was taken over."""
 
 
 class SupersededError(PlaylakeError):
@@ -44,11 +46,14 @@ class Begun:
     versions: dict[str, int]
     done: dict[str, int] = field(default_factory=dict)
     tests: int = 0
+    former: list[str] = field(default_factory=list)
+    """The builds begun before it, the last ones: they have been taken over."""
 
     @classmethod
-    def new(cls, versions: Mapping[str, int]) -> Self:
-        """A build that has passed no stage."""
-        return cls(secrets.token_hex(6), dict(versions))
+    def new(cls, versions: Mapping[str, int], before: Self | None) -> Self:
+        """A build that has passed no stage, and takes over from the one before."""
+        former = [*before.former, before.id][-_REMEMBERED:] if before else []
+        return cls(secrets.token_hex(6), dict(versions), former=former)
 
     def require(self, stage: str) -> None:
         """See that all stages before this one have been passed.
