@@ -128,7 +128,10 @@ check_disk() {
 
 check_ports() {
     project="$(value STACK_NAME)"
-    own="$(docker ps --filter "label=com.docker.compose.project=${project:-playlake}" --format '{{.Ports}}')"
+    running="$(docker ps --quiet --filter "label=com.docker.compose.project=${project:-playlake}")"
+    own=""
+    # shellcheck disable=SC2086
+    [ -z "$running" ] || own="$(docker inspect -f '{{range .NetworkSettings.Ports}}{{range .}}{{.HostPort}} {{end}}{{end}}' $running | tr '\n' ' ')"
     pairs="KAFKA_PORT=19092 S3_PORT=9000 S3_CONSOLE_PORT=9001 REDIS_PORT=6379 API_PORT=8000 DASHBOARD_PORT=8501"
     [ -z "$orchestrated" ] || pairs="$pairs AIRFLOW_PORT=8080"
     case ",$profiles," in *,ui,*) pairs="$pairs CONSOLE_PORT=8090" ;; esac
@@ -140,7 +143,7 @@ check_ports() {
         { [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } || fail 2 "$name=$port is no port. Write a number from 1 to 65535."
         case " $seen " in *" $port "*) fail 2 "$name=$port is the port of another service too. Give each one of its own." ;; esac
         seen="$seen $port"
-        case "$own" in *":$port->"*) continue ;; esac # ours, from an earlier `make up`
+        case " $own" in *" $port "*) continue ;; esac # ours, from an earlier `make up`
         command -v bash >/dev/null 2>&1 || continue
         if bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" 2>/dev/null; then
             fail 1 "Port $port is taken. End that program, or set another $name in $env_file."
