@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-def embedded(home: Path, **overrides: object) -> Settings:
+def embedded(home: Path, **overrides: Any) -> Settings:
     """Settings of an embedded stack below ``home``, whatever the environment says."""
     return load_settings(_env_file=None, home=home, min_free_mb=0, **overrides)
 

@@ -164,7 +164,7 @@ def plays_of(cli: Cli, user: str) -> int:
         found = gold.execute(
             "select coalesce(sum(total_plays), 0) from gold.user_daily_listening where user_id = ?", [user]
         )
-        return int(found.fetchone()[0])
+        return int(found.fetchall()[0][0])
 
 
 def wait_for(what: Callable[[], Any], seconds: float = 60, every: float = 0.1) -> Any:
@@ -189,7 +189,7 @@ def make_export(folder: Path, rows: int, *, files: int = 2, seed: int = 1) -> Pa
     """An account export in Spotify's form: some tracks of a few artists, identical rows and zero lengths among them."""
     rng = random.Random(seed)
     at = datetime(2024, 1, 1, 8, tzinfo=UTC)
-    made: list[dict[str, object]] = []
+    made: list[dict[str, Any]] = []
     while len(made) < rows:
         at += timedelta(minutes=rng.choice((0, 0, 2, 3, 4, 60)))
         artist = rng.randrange(25)

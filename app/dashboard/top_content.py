@@ -30,7 +30,7 @@ def _bars(found: pd.DataFrame, label: str, detail: str | None) -> alt.Chart:
     # Two titles can be the same: the place keeps their bars apart.
     shown = found.assign(place=range(1, len(found) + 1), name=names)
     shown["bar"] = shown["place"].astype(str) + ". " + shown["name"]
-    return (
+    chart: alt.Chart = (
         alt.Chart(shown)
         .mark_bar(cornerRadiusEnd=3)
         .encode(
@@ -40,6 +40,7 @@ def _bars(found: pd.DataFrame, label: str, detail: str | None) -> alt.Chart:
         )
         .properties(height=34 * max(len(found), 3), padding={"left": 5, "top": 5, "bottom": 5, "right": 25})
     )
+    return chart
 
 
 def show() -> None:

@@ -80,9 +80,9 @@ def test_produced_landed_built_and_served(cli: ContainerCli) -> None:
     gold_file = current(folder(cli.own))
     assert gold_file
     with duckdb.connect(str(gold_file.path), read_only=True) as gold:
-        track, expected = gold.execute(
+        [(track, expected)] = gold.execute(
             "select track_id, count(*) from gold.track_similarity group by 1 order by 2 desc, 1 limit 1"
-        ).fetchone()
+        ).fetchall()
     process = cli.start("serve", "api", "--json")
     assert process.stdout is not None
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -193,7 +193,7 @@ def test_a_failing_test_of_the_warehouse_publishes_nothing(tmp_path: Path) -> No
         "from playlake.cli import main; main()"
     )
     done = subprocess.run(
-        [os.sys.executable, "-c", code, str(project), "build"],
+        [sys.executable, "-c", code, str(project), "build"],
         env=broken.env,
         capture_output=True,
         text=True,

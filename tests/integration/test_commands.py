@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,7 @@ def test_ctrl_c_while_verifying_is_no_finding() -> None:
             return [("s3://lake/file.parquet",)]
 
     report = verify.Report()
+    interrupted: Any = Interrupted()
     with pytest.raises(RuntimeError, match="Query interrupted"):
-        verify._readable_files(Interrupted(), Settings(_env_file=None), "bronze/plays", report)
+        verify._readable_files(interrupted, Settings(_env_file=None), "bronze/plays", report)
     assert report.unreadable_files == []

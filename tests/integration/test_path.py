@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 import pytest
 from deltalake import DeltaTable
 
-from playlake.lake.store import storage_options
+from playlake.lake.options import storage_options
 from playlake.warehouse import duck
 from tests.support import Cli, assert_whole, end, history, parquet_files, rows_of, wait_for
 
@@ -222,7 +222,7 @@ def test_landing_runs_until_it_is_told_to_end(running: Cli) -> None:
 
     def rows() -> int:
         with duck.connect(running.settings()) as connection:
-            return int(connection.execute(f"select count(*) from delta_scan('{bronze}')").fetchone()[0])
+            return int(connection.execute(f"select count(*) from delta_scan('{bronze}')").fetchall()[0][0])
 
     before = rows()
     running.json("simulate", "--plays", "150", "--listeners", "5", "--seed", "11")
@@ -241,7 +241,7 @@ def test_the_api_serves_recommendations_and_keeps_them(running: Cli) -> None:
         connection.execute(f"attach '{max(published.glob('gold-*.duckdb'))}' as gold_file (read_only)")
         track = connection.execute(
             "select track_id from gold_file.gold.track_similarity group by 1 order by count(*) desc, 1 limit 1"
-        ).fetchone()[0]
+        ).fetchall()[0][0]
         expected = connection.execute(
             "select similar_track_id, score, rank from gold_file.gold.track_similarity"
             " where track_id = ? order by rank",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from playlake.lake.core import Batch, Core, Limits, Partition, Position
-from playlake.lake.schema import Dead
+from playlake.lake.schema import Dead, Message
 
 TOPIC = "user_plays"
 LAZY = Limits(rows=10**9, catchup_rows=10**9, bytes=10**9, seconds=10**9)
@@ -235,7 +235,7 @@ class FakeTable:
     rows: list[tuple[int, int]] = field(default_factory=list)
     commits: int = 0
 
-    def append(self, rows: list[Msg], expected: dict[int, int | None], following: dict[int, int]) -> None:
+    def append(self, rows: list[Message], expected: dict[int, int | None], following: dict[int, int]) -> None:
         for partition, position in expected.items():
             if self.positions.get(partition) != position:
                 raise FencedError
@@ -274,7 +274,7 @@ class Writer:
             self.core.add(polled, 0)
             self.reading[p] = start + len(polled)
 
-    def flush(self, is_bad: Callable[[Msg], bool], fault: str = "") -> None:
+    def flush(self, is_bad: Callable[[Message], bool], fault: str = "") -> None:
         """Bury, land, done. A fault is ``<crash|lost> <before|after> <dead|bronze>``: around that table's commit."""
         batch = self.core.take(TOPIC)
         if not batch.messages:
@@ -299,7 +299,7 @@ class Writer:
     def _commit(
         self,
         table: FakeTable,
-        rows: list[Msg],
+        rows: list[Message],
         expected: dict[int, int | None],
         following: dict[int, int],
         fault: str,
@@ -322,11 +322,11 @@ FAULTS = [
 PARTITIONS = {0, 1}
 
 
-def bad_by_value(message: Msg) -> bool:
+def bad_by_value(message: Message) -> bool:
     return message.value == b"bad"
 
 
-def bad_by_new_rules(message: Msg) -> bool:
+def bad_by_new_rules(message: Message) -> bool:
     """A release later, what was an event is none and the other way round, for every third offset."""
     return bad_by_value(message) is not (message.offset % 3 == 0)
 
@@ -341,7 +341,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         # only when there is something dead.
         self.bronze, self.dead = FakeTable(), FakeTable()
         self.writers = [Writer(self.bronze, self.dead) for _ in range(2)]
-        self.rules: Callable[[Msg], bool] = bad_by_value
+        self.is_bad: Callable[[Message], bool] = bad_by_value
 
     @initialize()
     def start(self) -> None:
@@ -358,12 +358,12 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def flush(self, who: int) -> None:
-        self.writers[who].flush(self.rules)
+        self.writers[who].flush(self.is_bad)
 
     @rule(who=st.integers(0, 1), fault=st.sampled_from(FAULTS))
     def flush_with_a_fault(self, who: int, fault: str) -> None:
         try:
-            self.writers[who].flush(self.rules, fault)
+            self.writers[who].flush(self.is_bad, fault)
         except CrashError:
             self.writers[who] = Writer(self.bronze, self.dead)
             self.writers[who].assign(PARTITIONS)
@@ -380,7 +380,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @rule()
     def upgrade(self) -> None:
-        self.rules = bad_by_new_rules
+        self.is_bad = bad_by_new_rules
 
     @invariant()
     def nothing_is_doubled_and_positions_tell_the_truth(self) -> None:
@@ -395,14 +395,14 @@ class ExactlyOnce(RuleBasedStateMachine):
         last.assign(PARTITIONS)
         while any(last.reading[p] < len(self.log[p]) for p in PARTITIONS):
             last.read(self.log, 3)
-            last.flush(self.rules)
+            last.flush(self.is_bad)
         self.nothing_is_doubled_and_positions_tell_the_truth()
         everything = {(p, message.offset) for p in PARTITIONS for message in self.log[p]}
         assert {*self.bronze.rows, *self.dead.rows} == everything
         assert {p: self.bronze.positions.get(p, 0) for p in PARTITIONS} == {p: len(self.log[p]) for p in PARTITIONS}
 
 
-class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[name-defined,misc]
+class TestExactlyOnce(ExactlyOnce.TestCase):  # type: ignore[valid-type,misc]
     settings = h(max_examples=200, stateful_step_count=30, deadline=None)
 
 

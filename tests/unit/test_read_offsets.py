@@ -35,7 +35,8 @@ class Log:
     """A client of a broker that holds ``rows``, claims ``claims``, and tells no end while a broken one is asked for."""
 
     def __init__(self, rows: dict[TopicPartition, int], claims: dict[TopicPartition, int]) -> None:
-        self.rows, self.claims, self.asked = rows, claims, {}
+        self.rows, self.claims = rows, claims
+        self.asked: dict[TopicPartition, int] = {}
 
     def assign(self, partitions: list[ck.TopicPartition]) -> None:
         self.asked = {TopicPartition(p.topic, p.partition): max(p.offset, 0) for p in partitions}

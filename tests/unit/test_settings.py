@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ def remote(**overrides: str) -> dict[str, str]:
     }
 
 
-def problems(**overrides: object) -> str:
+def problems(**overrides: Any) -> str:
     with pytest.raises(UsageError) as caught:
         load_settings(**overrides)
     assert caught.value.exit_code == 2
