@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from typing import Any
 import filelock
 import psutil
 
-from playlake.cli.common import err, progress
+from playlake.cli.common import progress
+from playlake.cli.main import answer_for
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import ROOT, Settings, load_settings
 from playlake.stack import EmbeddedStack, ports, process
@@ -49,20 +49,16 @@ def chosen_port(home: Path) -> int:
 
     :raises PlaylakeError: when the one named is taken or no port.
     """
-    if given := os.environ.get(PORT):
-        if not given.isdigit() or not 0 < int(given) < 65536:
-            raise UsageError(f"{PORT}={given} is no port. Write a number from 1 to 65535, or leave it out.")
-        if not ports.is_free(int(given)):
-            raise PlaylakeError(
-                f"Port {given} is taken{ports.holder(int(given))}. End that program, or set another {PORT}."
-            )
-        return int(given)
-    known = home / "port"
-    for port in [int(known.read_text())] if known.exists() else [8080]:
-        if ports.is_free(port):
-            return port
-    port = ports.choose(1)[0]
-    known.write_text(str(port))
+    given = os.environ.get(PORT) or "0"
+    if not given.isdigit() or int(given) > 65535:
+        raise UsageError(f"{PORT}={given} is no port. Write a number from 1 to 65535, or leave it out.")
+    file = home / "ports.json"
+    try:
+        known = {"airflow": int(json.loads(file.read_text())["airflow"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}  # it only spares a new bookmark
+    port = ports.settle(known, "airflow", int(given), 8080, variable=PORT)
+    file.write_text(json.dumps(known))
     return port
 
 
@@ -217,14 +213,5 @@ def run() -> None:
             stack.down()
 
 
-def main() -> None:
-    """Run it, and say in a line what went wrong."""
-    try:
-        run()
-    except PlaylakeError as error:
-        err.print(f"playlake: {error}", markup=False)
-        sys.exit(error.exit_code)
-
-
 if __name__ == "__main__":
-    main()
+    answer_for(run)

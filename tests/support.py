@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -13,7 +14,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, ClassVar
 
 import duckdb
@@ -93,7 +96,8 @@ class Cli:
 
     def settings(self) -> Any:
         """Settings with the addresses of the running stack, for clients of the test's own."""
-        return attach(load_settings(_env_file=None, home=self.home, min_free_mb=0))
+        mine: dict[str, Any] = {n.removeprefix(PREFIX).lower(): v for n, v in self.env.items() if n.startswith(PREFIX)}
+        return attach(load_settings(_env_file=None, **mine))
 
     def pid(self, name: str) -> int:
         """Process id of one of the servers."""
@@ -112,6 +116,47 @@ class Cli:
     def processes(self) -> list[psutil.Process]:
         """Every process of this home that lives."""
         return leftovers(self.home.resolve(), [])
+
+
+class Webhook:
+    """A real webhook on loopback, and what it was sent: path and message. One with ``bad`` in its path fails."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, Any]] = []
+        got = self.got
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                got.append((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+                self.send_response(500 if "bad" in self.path else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}/hook"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def told(self) -> list[Any]:
+        """The messages."""
+        return [message for _, message in self.got]
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def module_at(path: Path) -> Any:
+    """A Python file that is in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def lake_of_its_own(settings: Settings, folder: Path) -> Settings:

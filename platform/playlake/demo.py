@@ -123,9 +123,7 @@ def damage(receipt: Receipt) -> str | None:
     if not receipt.damaged:
         return None
     files = "; ".join(
-        f"{f.file} could not be read"
-        + (f" to the end: after row {f.read:,} it is" if f.read else ": it is")
-        + f" {f.damaged}"
+        f"{f.file} could not be read" + (f" to the end after row {f.read:,}" if f.read else "") + f" ({f.damaged})"
         for f in receipt.damaged[:3]
     )
     more = f" and {len(receipt.damaged) - 3} more" if len(receipt.damaged) > 3 else ""

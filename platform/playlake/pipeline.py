@@ -121,10 +121,10 @@ def build_warehouse(settings: Settings, *, say: Progress = quiet) -> Built:
     return _with_bronze(build(settings, versions, on_progress=say), rows)
 
 
-def begin_build(settings: Settings) -> Begun | None:
+def begin_build(settings: Settings, *, say: Progress = quiet) -> Begun | None:
     """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
     versions = tables.snapshot(settings)
-    return begin(settings, versions) if _is_news(settings, versions) else None
+    return begin(settings, versions, on_progress=say) if _is_news(settings, versions) else None
 
 
 def run_build_stage(settings: Settings, build_id: str, stage: str, *, say: Progress = quiet) -> Begun | Built:

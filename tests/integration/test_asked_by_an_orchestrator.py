@@ -11,6 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
+import filelock
 import pytest
 
 from playlake import events
@@ -114,6 +115,19 @@ def test_a_newer_build_takes_over(cli: Cli) -> None:
     assert done.json["kind"] == "SupersededError"
     assert "is not the latest" in done.err
     assert cli.json("status")["build"]["version"] == newer["version"]
+
+
+def test_a_stage_waits_for_another_build_and_says_so(cli: Cli) -> None:
+    cli.json("simulate", "--plays", "100", "--listeners", "3", "--seed", "46")
+    cli("land", "--until-idle")
+    with filelock.FileLock(cli.home / "warehouse" / "build.lock"):
+        assert "One build at a time" in cli("build", check=1).err
+        waiting = cli.start("build", "--stage", "begin", "--json")
+        assert waiting.stderr is not None
+        said = iter(waiting.stderr.readline, "")
+        assert any("waiting for another build to end" in line for line in said)
+    out, _ = waiting.communicate(timeout=60)
+    assert json.loads(out)["build"]
 
 
 def test_a_stage_run_again_asks_for_those_after_it(cli: Cli) -> None:

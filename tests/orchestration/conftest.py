@@ -8,16 +8,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from playlake.settings import ROOT
 from tests.integration.conftest import cli, nothing_runs_on  # noqa: F401 - the same stack, used the same way
-from tests.support import Cli
+from tests.support import Cli, Webhook
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin"
 HERE = Path(__file__).parent
@@ -99,31 +97,9 @@ def dags(cli: Cli, airflow_home: Path, tmp_path: Path) -> Dags:  # noqa: F811
     return Dags(home, Cli(cli.home, inbox=inbox, listener=f"listener-{os.getpid()}-{time.monotonic_ns()}"))
 
 
-class Hook:
-    """A real webhook on loopback that remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.got: list[Any] = []
-        got = self.got
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://127.0.0.1:{self.server.server_port}/hook"
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
-def hook() -> Iterator[Hook]:
+def hook() -> Iterator[Webhook]:
     """A webhook, closed at the end."""
-    made = Hook()
+    made = Webhook()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 from playlake import events
 from playlake.broker import Producer
 from playlake.settings import ROOT
-from tests.orchestration.conftest import AIRFLOW, HERE, Dags, Hook, ended
-from tests.support import Cli, age, assert_whole, make_export, plays_of, wait_for
+from tests.orchestration.conftest import AIRFLOW, HERE, Dags, ended
+from tests.support import Cli, Webhook, age, assert_whole, make_export, parquet_files, plays_of, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -80,7 +81,7 @@ def test_an_import_that_does_something_would_be_seen(dags: Dags, tmp_path: Path)
     assert any("/dev/null" in t for t in touched)
 
 
-def test_an_export_in_the_inbox_comes_to_gold_and_people_are_told(dags: Dags, hook: Hook, tmp_path: Path) -> None:
+def test_an_export_in_the_inbox_comes_to_gold_and_people_are_told(dags: Dags, hook: Webhook, tmp_path: Path) -> None:
     dags.cli.env["PLAYLAKE_ALERT_URLS"] = hook.url
     drop(dags, tmp_path, 600, seed=21)
     (Path(dags.cli.env["PLAYLAKE_INBOX"]) / "photo.jpg").write_bytes(b"\xff\xd8")
@@ -91,16 +92,16 @@ def test_an_export_in_the_inbox_comes_to_gold_and_people_are_told(dags: Dags, ho
     built = dags.run("warehouse_transformation")
     assert set(states(built).values()) == {"success"}
     assert in_gold(dags) == 600 - receipt(dags)["refused"]
-    told = [m["title"] for m in hook.got]
+    told = [m["title"] for m in hook.told]
     assert told == ["spotify_ingestion succeeded", "warehouse_transformation succeeded"]
-    assert "600 rows in bronze/plays" in hook.got[0]["message"].replace(f"{600 - receipt(dags)['refused']}", "600")
-    assert "photo.jpg" in hook.got[0]["message"]
+    assert "600 rows in bronze/plays" in hook.told[0]["message"].replace(f"{600 - receipt(dags)['refused']}", "600")
+    assert "photo.jpg" in hook.told[0]["message"]
     # Nothing is new now: nothing is landed, built or told.
     assert {n for n, s in states(dags.run("spotify_ingestion")).items() if s == "success"} == {
         *("fetch_new", "last_announced", "anything_new"),
     }
     assert set(states(dags.run("warehouse_transformation")).values()) == {"skipped"}
-    assert len(hook.got) == 2
+    assert len(hook.told) == 2
 
 
 def test_a_day_filled_in_again_changes_nothing(dags: Dags, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_what_an_always_running_writer_has_landed_is_announced_too(dags: Dags, t
     assert states(dags.run("spotify_ingestion"))["announce"] == "skipped"
 
 
-def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags, hook: Hook) -> None:
+def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags, hook: Webhook) -> None:
     dags.cli.env["PLAYLAKE_ALERT_URLS"] = hook.url
     dags.cli.env["PLAYLAKE_KAFKA_TIMEOUT_S"] = "1"
     dags.cli.kill("broker")
@@ -139,9 +140,9 @@ def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags,
     assert run["state"] == "failed"
     assert run["tasks"]["anything_new"] == {"state": "failed", "tries": 4}
     assert states(run)["announce"] == "upstream_failed"
-    assert [m["title"] for m in hook.got] == ["spotify_ingestion: anything_new failed"]
-    assert "does not answer" in hook.got[0]["message"]
-    assert hook.got[0]["type"] == "failure"
+    assert [m["title"] for m in hook.told] == ["spotify_ingestion: anything_new failed"]
+    assert "does not answer" in hook.told[0]["message"]
+    assert hook.told[0]["type"] == "failure"
 
 
 def test_wrong_use_is_not_tried_again(dags: Dags) -> None:
@@ -150,7 +151,7 @@ def test_wrong_use_is_not_tried_again(dags: Dags) -> None:
     assert run["tasks"]["verify"] == {"state": "failed", "tries": 1}
 
 
-def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Hook, tmp_path: Path) -> None:
+def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Webhook, tmp_path: Path) -> None:
     drop(dags, tmp_path, 50, seed=24)
     dags.cli.env["PLAYLAKE_ALERT_URLS"] = hook.url
     dags.run("spotify_ingestion")
@@ -162,8 +163,8 @@ def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Hook, tmp_pat
     assert run["state"] == "failed"
     assert run["tasks"]["quality.refusals"] == {"state": "failed", "tries": 4}
     assert (states(run)["quality.verify"], states(run)["announce"]) == ("success", "upstream_failed")
-    assert hook.got[-1]["title"] == "spotify_ingestion: quality.refusals failed"
-    assert "40 of 40 messages were refused" in hook.got[-1]["message"]
+    assert hook.told[-1]["title"] == "spotify_ingestion: quality.refusals failed"
+    assert "40 of 40 messages were refused" in hook.told[-1]["message"]
     dags.cli.env["PLAYLAKE_MAX_REFUSED_SHARE"] = "1"  # somebody has looked at them
     assert states(dags.run("spotify_ingestion"))["announce"] == "success"
 
@@ -188,9 +189,19 @@ def test_two_builders_at_once_do_not_hurt(dags: Dags, airflow_home: Path, tmp_pa
     assert in_gold(dags) == 400 - receipt(dags)["refused"]
 
 
-def test_maintenance_verifies_and_prunes(dags: Dags) -> None:
+def test_maintenance_prunes_a_whole_lake_and_tells_of_one_that_is_not(dags: Dags, hook: Webhook) -> None:
+    dags.cli.env |= {"PLAYLAKE_ALERT_URLS": hook.url, "PLAYLAKE_S3_BUCKET": f"broken-{uuid.uuid4().hex[:8]}"}
+    dags.cli("land", "--until-idle")
     run = dags.run("lake_maintenance")
-    assert set(states(run).values()) == {"success"}
+    assert states(run) == dict.fromkeys(("verify", "prune", "tell"), "success")
+    store, live = parquet_files(dags.cli, "bronze/plays")
+    store.rm_file(live[0])
+    dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
+    run = dags.run("lake_maintenance")
+    assert run["tasks"]["verify"] == {"state": "failed", "tries": 4}
+    assert states(run)["prune"] == "upstream_failed"
+    assert [m["title"] for m in hook.told] == ["lake_maintenance succeeded", "lake_maintenance: verify failed"]
+    assert "1 unreadable" in hook.told[-1]["message"]
 
 
 CONNECTIONS = {
@@ -257,7 +268,8 @@ def test_connections_come_from_the_environment_and_reach_playlake(dags: Dags) ->
     assert "of-a-test-only" not in out
 
 
-def test_a_task_that_is_ended_ends_its_command(dags: Dags, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["signal", "time"])
+def test_a_task_that_is_ended_ends_its_command(dags: Dags, tmp_path: Path, way: str) -> None:
     slow = tmp_path / "slow"
     slow.write_text(
         f"#!/bin/sh\ntrap 'echo ended > {tmp_path}/ended; exit 1' TERM\necho $$ > {tmp_path}/pid\n"
@@ -265,15 +277,17 @@ def test_a_task_that_is_ended_ends_its_command(dags: Dags, tmp_path: Path) -> No
     )
     slow.chmod(0o755)
     dags.extra |= {"ORCHESTRATION_PLAYLAKE": str(slow), "PYTHONPATH": str(ROOT / "orchestration" / "dags")}
-    code = (
-        "import signal; signal.signal(signal.SIGTERM, signal.default_int_handler);"
-        "from playlake_orchestration import playlake; playlake('land')"
-    )
-    process = dags.start("-c", code)
+    code = "from playlake_orchestration import playlake\n"
+    if way == "time":
+        # What an execution_timeout is.
+        code += "from airflow.sdk.execution_time.timeout import timeout\nwith timeout(3):\n    "
+    process = dags.start("-c", code + "playlake('land')")
     wait_for((tmp_path / "pid").exists)
-    process.terminate()
-    process.communicate(timeout=30)
-    assert wait_for((tmp_path / "ended").exists, 10)
+    if way == "signal":
+        process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert ("AirflowTaskTimeout" if way == "time" else "AirflowException") in out
+    assert (tmp_path / "ended").exists(), "it was waited for"
 
 
 def test_airflow_and_playlake_have_environments_of_their_own() -> None:

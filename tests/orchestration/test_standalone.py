@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,24 +18,15 @@ import pytest
 
 from playlake.settings import ROOT
 from playlake.stack import ports
-from tests.support import Cli, age, end, make_export, plays_of, wait_for
+from tests.support import Cli, age, end, make_export, module_at, plays_of, wait_for
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def standalone() -> Any:
-    """The launcher as a module."""
-    spec = importlib.util.spec_from_file_location("standalone", ROOT / "orchestration" / "standalone.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+LAUNCHER = ROOT / "orchestration" / "standalone.py"
 
 
 def start(cli: Cli, **extra: str) -> subprocess.Popen[str]:
     started = subprocess.Popen(
-        [sys.executable, str(ROOT / "orchestration" / "standalone.py")],
+        [sys.executable, str(LAUNCHER)],
         env={**cli.env, **extra},
         cwd=cli.home.parent,
         stdout=subprocess.PIPE,
@@ -73,7 +63,7 @@ class Airflow:
 def cli(tmp_path: Path) -> Iterator[Cli]:
     made = Cli(tmp_path / "home", inbox=tmp_path / "inbox", listener="scheduled")
     yield made
-    standalone().end_all(made.home.resolve() / "airflow")
+    module_at(LAUNCHER).end_all(made.home.resolve() / "airflow")
     made("down")
 
 
@@ -135,6 +125,16 @@ def test_what_a_killed_launcher_leaves_running_is_ended_by_the_next(cli: Cli) ->
     assert psutil.wait_procs(left, timeout=5)[1] == []
     assert end(launcher, signal.SIGTERM, timeout=90).code == 0
     assert cli.processes() == []
+
+
+@pytest.mark.parametrize("text", ["", "many", "[]", '{"airflow": "x"}'])
+def test_a_damaged_list_of_ports_is_as_good_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.delenv("AIRFLOW_PORT", raising=False)
+    (tmp_path / "ports.json").write_text(text)
+    launcher = module_at(LAUNCHER)
+    port = launcher.chosen_port(tmp_path)
+    assert ports.is_free(port)
+    assert launcher.chosen_port(tmp_path) == port
 
 
 def test_a_port_that_is_taken_and_one_that_is_none(cli: Cli) -> None:

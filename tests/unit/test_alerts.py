@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socketserver
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
@@ -15,29 +14,9 @@ from pydantic import SecretStr
 from playlake.alerts import alert
 from playlake.errors import PlaylakeError
 from playlake.settings import Settings
+from tests.support import Webhook
 
 SECRET = "hook-secret-of-a-test"
-
-
-class Webhook:
-    """What a webhook is sent."""
-
-    def __init__(self) -> None:
-        self.got: list[Any] = []
-        got = self.got
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                got.append((self.path, body))
-                self.send_response(200 if "bad" not in self.path else 500)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 class Mail:
@@ -72,13 +51,16 @@ class Mail:
         self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
 
 @pytest.fixture(params=[Webhook, Mail])
 def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     made = request.param()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def url(server: Any, path: str = "hook") -> str:
@@ -110,8 +92,7 @@ def test_only_failures_if_so_wished(server: Any) -> None:
 def hook() -> Iterator[Webhook]:
     made = Webhook()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def test_an_address_that_fails_is_named_by_its_place_and_the_others_are_told(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -10,17 +9,9 @@ import sys
 import pytest
 
 from playlake.settings import PREFIX, ROOT, Settings
+from tests.support import module_at
 
 NAMES = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
-
-
-def generated() -> object:
-    spec = importlib.util.spec_from_file_location("configuration", ROOT / "scripts" / "configuration.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,9 +21,9 @@ def test_every_setting_is_in_both_lists(name: str) -> None:
 
 
 def test_both_lists_are_what_the_settings_say_today() -> None:
-    module = generated()
-    assert (ROOT / ".env.example").read_text() == module.dotenv()  # type: ignore[attr-defined]
-    assert (ROOT / "docs" / "configuration.md").read_text() == module.markdown()  # type: ignore[attr-defined]
+    module = module_at(ROOT / "scripts" / "configuration.py")
+    assert (ROOT / ".env.example").read_text() == module.dotenv()
+    assert (ROOT / "docs" / "configuration.md").read_text() == module.markdown()
 
 
 def test_the_readme_names_every_command() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -60,14 +62,54 @@ def verify() -> dict[str, int]:
 
 def _run(command: list[str]) -> tuple[int, str, list[str]]:
     """Exit code, standard output, and the last lines of standard error."""
+    with _started(command) as process:
+        return _heard(process)
+
+
+@contextmanager
+def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """The command, which is ended when its task is: by SIGTERM, which Airflow's supervisor passes on to the task
+    alone when it is ended itself, or by an exception, as at the end of the task's time. It leaves things whole.
+    """
+    process: subprocess.Popen[str] | None = None
+    asked = False
+
+    def end(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        if process:  # or else it is just being started
+            process.terminate()
+
+    here = current_thread() is main_thread()
+    before = signal.signal(signal.SIGTERM, end) if here else None
     try:
-        process = subprocess.Popen(
+        process = _start(command)
+        if asked:
+            process.terminate()
+        yield process
+    finally:
+        if process and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if here:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()
         )
     except OSError as error:
         raise AirflowFailException(
             f"{command[0]} can't be run ({error.strerror}). Set {PROGRAM} to the command, or run `make install`."
         ) from error
+
+
+def _heard(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
     said: deque[str] = deque(maxlen=3)
 
     def listen() -> None:
@@ -77,16 +119,8 @@ def _run(command: list[str]) -> tuple[int, str, list[str]]:
 
     listener = Thread(target=listen, daemon=True)
     listener.start()
-    try:
-        out = process.stdout.read() if process.stdout else ""
-        code = process.wait()
-    except BaseException:  # the task is being ended: so is the command, which leaves things whole
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
+    out = process.stdout.read() if process.stdout else ""
+    code = process.wait()
     listener.join(10)
     return code, out, list(said)
 

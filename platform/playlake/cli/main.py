@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -49,10 +50,15 @@ def _fail(text: str, code: int, kind: str | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """The command ``playlake``."""
+    answer_for(lambda: app(standalone_mode=False))
+
+
+def answer_for(run: Callable[[], int | None]) -> NoReturn:
+    """Run a command and exit with its code; whatever goes wrong becomes a line or two, and never a traceback."""
     try:
-        code = app(standalone_mode=False)
+        code = run()
     except typer.TyperException as error:
         _misused(error)
     except PlaylakeError as error:

@@ -50,7 +50,7 @@ def build(
     with progress() as say:
         if not of:
             say("looking at the lake")
-            begun = pipeline.begin_build(settings)
+            begun = pipeline.begin_build(settings, say=say)
             data = {"build": begun.id if begun else None, "versions": begun.versions if begun else {}}
             show(json, data, f"Build {begun.id} has begun." if begun else "Nothing new to build.")
             return

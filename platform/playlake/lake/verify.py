@@ -107,7 +107,8 @@ def verify(settings: Settings, sql: Sql, *, on_progress: Callable[[str], None] |
     report = Report()
     with broker.Admin(settings) as admin:
         topics = admin.topics(events.TOPICS)
-    # The log first, then the lake: a row landed in between is then in both, never in the log alone.
+    # A writer may be at work, so what is looked at later must never be behind what was looked at before: the log, how
+    # far the lake has passed it, the rows that were passed, the dead letters, which are buried before their neighbours.
     say("reading the log")
     unread: dict[broker.TopicPartition, int] = {}
     log = broker.read_offsets(
@@ -116,19 +117,23 @@ def verify(settings: Settings, sql: Sql, *, on_progress: Callable[[str], None] |
         on_progress=lambda rows: say(f"reading the log: {rows:,} messages"),
         on_unread=lambda tp, position, claimed: unread.update({tp: claimed - position}),
     )
-    dead = _readable_files(sql, settings, DEAD_LETTERS_FOLDER, report)
+    offsets = {t: {tp.partition: found for tp, found in log.items() if tp.topic == t} for t in events.TOPICS}
+    ids = {topic: topics[topic].topic_id if topic in topics else None for topic in events.TOPICS}
+    passed, bronze = {}, {}
     for topic in events.TOPICS:
         say(f"reading the lake's {FOLDERS[topic]}")
-        info = topics.get(topic)
-        offsets = {tp.partition: found for tp, found in log.items() if tp.topic == topic}
-        bronze = _readable_files(sql, settings, FOLDERS[topic], report)
-        _load_offsets(sql, bronze, dead, topic)
-        compared = _compare(sql, topic, info.topic_id if info else None, offsets, settings)
+        passed[topic] = _positions(sql, settings, topic, ids[topic] or "", sorted(offsets[topic]))
+        bronze[topic] = _readable_files(sql, settings, FOLDERS[topic], report)
+    say(f"reading the lake's {DEAD_LETTERS_FOLDER}")
+    dead = _readable_files(sql, settings, DEAD_LETTERS_FOLDER, report)
+    for topic in events.TOPICS:
+        _load_offsets(sql, bronze[topic], dead, topic)
+        compared = _compare(sql, topic, ids[topic], offsets[topic], passed[topic])
         for partition in compared:
             partition.unread = unread.get(broker.TopicPartition(partition.topic, partition.partition), 0)
         report.partitions += compared
-        _check_folders(sql, bronze, report)
-    _check_folders(sql, dead, report)
+    for files in (*bronze.values(), dead):
+        _check_folders(sql, files, report)
     return report
 
 
@@ -193,16 +198,15 @@ def _positions(sql: Sql, settings: Settings, topic: str, topic_id: str, partitio
 
 
 def _compare(
-    sql: Sql, topic: str, topic_id: str | None, log: dict[int, Any], settings: Settings
+    sql: Sql, topic: str, topic_id: str | None, log: dict[int, Any], positions: dict[int, int]
 ) -> list[PartitionReport]:
     reports = []
-    positions = _positions(sql, settings, topic, topic_id or "", sorted(log))
     for partition, offsets in sorted(log.items()):
         sql.register("log_offsets", pa.table({"pos": pa.array(offsets, pa.int64())}))
         mine = "from lake_offsets where topic_id = ? and part = ?"
         key = [topic_id, partition]
-        top = sql.execute(f"select coalesce(max(pos) + 1, 0) {mine}", key).fetchone()[0]
-        # Passed over by the lake, whether its transactions or its rows say so.
+        # Passed over by the lake, whether its transactions or its rows say so. Dead letters do not: they come first.
+        top = sql.execute(f"select coalesce(max(pos) + 1, 0) {mine} and place = 'bronze'", key).fetchone()[0]
         passed = max(positions[partition], top)
         missing = f"from log_offsets where pos not in (select pos {mine})"
         lost = [r[0] for r in sql.execute(f"select pos {missing} and pos < ? order by pos", [*key, passed]).fetchall()]

@@ -15,6 +15,8 @@ from playlake.errors import PlaylakeError
 LOOPBACK = "127.0.0.1"
 _RANGE = range(20_000, 32_000)
 _LETTING_GO_S = 3.0
+_NAMES = {"s3": "S3", "cache": "REDIS"}
+"""What a port is called in its variable, where that is not its key."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -62,17 +64,18 @@ def _comes_free(port: int) -> bool:
     return True
 
 
-def settle(known: dict[str, int], key: str, fixed: int, preferred: int = 0) -> int:
+def settle(known: dict[str, int], key: str, fixed: int, preferred: int = 0, *, variable: str = "") -> int:
     """Settle the port of ``key``: the one set, else that of last time, else the usual one, else any free one.
 
     :param known: ports by key, changed here.
+    :param variable: the one by which the port was set, for the message; without it, playlake's own for ``key``.
     :raises PlaylakeError: when a port that was set is taken.
     """
     if fixed:
         if not is_free(fixed):
-            variable = {"s3": "S3", "cache": "REDIS"}.get(key, key.upper())
+            own = f"PLAYLAKE_{_NAMES.get(key, key.upper())}_PORT"
             raise PlaylakeError(
-                f"Port {fixed} is taken{holder(fixed)}, but PLAYLAKE_{variable}_PORT asks for it."
+                f"Port {fixed} is taken{holder(fixed)}, but {variable or own} asks for it."
                 " End that program, set another port, or leave the variable out to have a free one chosen."
             )
         known[key] = fixed

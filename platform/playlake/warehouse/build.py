@@ -60,9 +60,10 @@ def build(settings: Settings, versions: Mapping[str, int], *, on_progress: Say |
     return built
 
 
-def begin(settings: Settings, versions: Mapping[str, int]) -> Begun:
+def begin(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Begun:
     """Begin a build in stages: from here on, an older one that has not been published never will be."""
-    with _alone(settings, wait_s=_PATIENCE_S) as home:
+    say = on_progress or (lambda _text: None)
+    with _alone(settings, waiting=say) as home:
         return _begin(settings, home, versions)
 
 
@@ -77,7 +78,7 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
-    with _alone(settings, wait_s=_PATIENCE_S) as home:
+    with _alone(settings, waiting=say) as home:
         begun = load(home)
         if begun and build_id in begun.former:
             raise SupersededError(
@@ -99,17 +100,27 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
 
 
 @contextmanager
-def _alone(settings: Settings, *, wait_s: float = 0) -> Iterator[Path]:
-    """The warehouse's folder, with nobody else building in it, after ``wait_s`` seconds at the most."""
+def _alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
+    """The warehouse's folder, with nobody else building in it; with ``waiting``, another's end is waited for."""
     home = folder(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(home / "build.lock")
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(home / "build.lock", timeout=wait_s):
-            yield home
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if not waiting:
+                raise
+            waiting("waiting for another build to end")
+            lock.acquire(timeout=_PATIENCE_S)
     except filelock.Timeout as error:
         raise PlaylakeError(
             f"Another build of {home} is running. One build at a time: wait for it, then run this again."
         ) from error
+    try:
+        yield home
+    finally:
+        lock.release()
 
 
 def _database(home: Path) -> Path:
