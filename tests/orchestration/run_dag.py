@@ -1,4 +1,4 @@
-"""Run a DAG for real with ``dag.test()``, in Airflow's environment: ``run_dag.py DAG_ID [LOGICAL_DATE …]``.
+"""Run DAGs for real with ``dag.test()``, in Airflow's environment: ``run_dag.py DAG_ID[@LOGICAL_DATE] …``.
 
 The last line of standard output is one JSON object a run: its state, and the state and number of tries of each task.
 """
@@ -16,14 +16,13 @@ from airflow.utils.session import create_session
 
 
 def main() -> None:
-    """Run it once, or once for each date."""
-    name, *dates = sys.argv[1:]
+    """Run one after the other."""
     folder = conf.get("core", "dags_folder")
     bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
     assert not bag.import_errors, bag.import_errors
-    dag = bag.dags[name]
     ended = []
-    for date in dates or [None]:
+    for name, _, date in (argument.partition("@") for argument in sys.argv[1:]):
+        dag = bag.dags[name]
         run = dag.test(logical_date=datetime.fromisoformat(date)) if date else dag.test()
         with create_session() as session:
             tasks = session.query(TaskInstance).filter_by(dag_id=name, run_id=run.run_id).all()

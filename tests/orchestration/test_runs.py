@@ -1,0 +1,80 @@
+"""The DAGs run for real: what they bring to gold, alone, again and beside each other."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.orchestration.conftest import HERE, Dags, ended, states
+from tests.support import Cli, Webhook, age, assert_whole
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_an_export_in_the_inbox_comes_to_gold_and_people_are_told(dags: Dags, hook: Webhook) -> None:
+    dags.cli.env["PLAYLAKE_ALERT_URLS"] = hook.url
+    dags.drop(600, seed=21)
+    (dags.inbox / "photo.jpg").write_bytes(b"\xff\xd8")
+    age(dags.inbox / "photo.jpg")
+    ingested, built = dags.runs("spotify_ingestion", "warehouse_transformation")
+    assert ingested["state"] == "success"
+    assert set(states(ingested).values()) == {"success"}
+    assert set(states(built).values()) == {"success"}
+    assert dags.in_gold == 600 - dags.refused
+    told = [m["title"] for m in hook.told]
+    assert told == ["spotify_ingestion succeeded", "warehouse_transformation succeeded"]
+    assert f"{600 - dags.refused} rows in bronze/plays" in hook.told[0]["message"]
+    assert "photo.jpg" in hook.told[0]["message"]
+    # Nothing is new now: nothing is landed, built or told.
+    ingested, built = dags.runs("spotify_ingestion", "warehouse_transformation")
+    assert {n for n, s in states(ingested).items() if s == "success"} == {
+        *("fetch_new", "last_announced", "anything_new"),
+    }
+    assert set(states(built).values()) == {"skipped"}
+    assert len(hook.told) == 2
+
+
+def test_a_day_filled_in_again_changes_nothing(dags: Dags) -> None:
+    dags.drop(300, seed=22)
+    hours = [f"2026-03-01T{hour:02}:00:00+00:00" for hour in (0, 1)]
+    day = [*(f"spotify_ingestion@{hour}" for hour in hours), f"warehouse_transformation@{hours[0]}"]
+    assert [r["state"] for r in dags.runs(*day)] == ["success"] * 3
+    gold = dags.in_gold
+    assert gold == 300 - dags.refused
+    whole = assert_whole(dags.cli)
+    assert [r["state"] for r in dags.runs(*day)] == ["success"] * 3
+    assert dags.in_gold == gold
+    assert assert_whole(dags.cli)["partitions"] == whole["partitions"]
+
+
+def test_what_an_always_running_writer_has_landed_is_announced_too(dags: Dags) -> None:
+    dags.drop(200, seed=23)
+    dags.cli.json("inbox")
+    dags.cli("land", "--until-idle")
+    assert dags.cli.json("lake", "pending")["pending"] == 0
+    first, second = dags.runs("spotify_ingestion", "spotify_ingestion")
+    assert states(first)["announce"] == "success"
+    assert states(second)["announce"] == "skipped"
+
+
+def test_two_builders_at_once_do_not_hurt(dags: Dags, airflow_home: Path, tmp_path: Path) -> None:
+    dags.drop(400, seed=25)
+    dags.cli.json("inbox")
+    dags.cli("land", "--until-idle")
+    other = Dags(tmp_path / "other", Cli(dags.cli.home))
+    other.home.mkdir()
+    shutil.copy(airflow_home / "airflow.db", other.home)
+    for one in (dags, other):
+        one.extra["ORCHESTRATION_RETRY_DELAY_S"] = "5"
+    first = dags.start(str(HERE / "run_dag.py"), "warehouse_transformation")
+    time.sleep(4)
+    second = other.start(str(HERE / "run_dag.py"), "warehouse_transformation")
+    (one,), (two,) = (ended(process.communicate(timeout=600)[0]) for process in (first, second))
+    # Whoever began last publishes; the other skips what it has left, and neither fails.
+    assert {one["state"], two["state"]} == {"success"}
+    assert "success" in {states(one)["publish"], states(two)["publish"]}
+    assert set(states(one).values()) | set(states(two).values()) <= {"success", "skipped"}
+    assert dags.in_gold == 400 - dags.refused
