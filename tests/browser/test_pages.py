@@ -81,6 +81,7 @@ def page(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A fresh page and what went wrong on it: console errors, exceptions, requests that failed or left the machine."""
     wrong: list[str] = []
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(120_000)  # what is timed here is not the page: the other tests run beside it
     opened.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     opened.on("pageerror", lambda e: wrong.append(str(e)))
     opened.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))

@@ -156,24 +156,26 @@ def test_stages_used_wrongly(cli: Cli, arguments: tuple[str, ...], says: str) ->
 
 def test_every_model_and_test_is_in_one_stage(cli: Cli, tmp_path: Path) -> None:
     """Asked of dbt itself: the stages together select what the whole build runs, and nothing twice."""
-    places = ("--project-dir", ROOT / "dbt", "--profiles-dir", ROOT / "dbt", "--target-path", tmp_path)
-    dbt = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "--quiet", "ls", *map(str, places)]
-
-    def listed(*select: str) -> list[str]:
-        command = [*dbt, "--log-path", str(tmp_path), *select]
-        done = subprocess.run(command, capture_output=True, text=True, env={**cli.env, "DO_NOT_TRACK": "1"})
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.split()
-
     kinds = {"run": ("model",), "test": ("test",), "build": ("model", "test")}
-    of_stages = [
-        node
-        for command, *select in COMMANDS.values()
-        for kind in kinds[command]
-        for node in listed("--resource-type", kind, *select)
-    ]
-    whole = [node for kind in ("model", "test") for node in listed("--resource-type", kind)]
-    assert sorted(of_stages) == sorted(whole)
+    stages = [(kind, select) for command, *select in COMMANDS.values() for kind in kinds[command]]
+    questions = [["--resource-type", kind, *select] for kind, select in [*stages, ("model", []), ("test", [])]]
+    code = (
+        "import json, sys\nfrom dbt.cli.main import dbtRunner\n"
+        "ls = ['--quiet', 'ls', *sys.argv[2:]]\n"
+        "print(json.dumps([dbtRunner().invoke([*ls, *select]).result for select in json.loads(sys.argv[1])]))"
+    )
+    places = {"--project-dir": ROOT / "dbt", "--profiles-dir": ROOT / "dbt", "--target-path": tmp_path}
+    command = [sys.executable, "-c", code, json.dumps(questions), "--log-path", str(tmp_path)]
+    done = subprocess.run(
+        [*command, *(str(word) for pair in places.items() for word in pair)],
+        capture_output=True,
+        text=True,
+        env={**cli.env, "DO_NOT_TRACK": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    *of_stages, models, tests = json.loads(done.stdout.splitlines()[-1])
+    whole = [*models, *tests]
+    assert sorted(node for stage in of_stages for node in stage) == sorted(whole)
     assert len(whole) > 100
 
 
