@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from playlake.lake.store import Store
-from playlake.stack import mending, ports
+from playlake.settings import Settings, load_settings
+from playlake.stack import EmbeddedStack, mending, ports
 from playlake.stack.servers import KAFKA_LOG_BUCKET
-from playlake.stack.state import Home
+from playlake.stack.state import Home, State
 from tests.support import Cli, assert_whole, bronze_ids, end, make_export, parquet_files, wait_for
 
 pytestmark = pytest.mark.timeout(900)
@@ -128,6 +129,31 @@ def test_two_demos_on_one_home_do_not_meet(tmp_path: Path) -> None:
     assert json.loads(first.stdout.readline())["silver"] > 0
     assert end(first).code == 0
     assert cli.processes() == []
+
+
+@pytest.mark.parametrize("key", ["s3", "broker", "cache"])
+def test_a_port_that_another_stack_takes_in_the_last_moment(
+    key: str, tmp_path: Path, stack_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stacks that start at once may choose the same port; the other's answer is not one's own."""
+    theirs = EmbeddedStack(stack_settings).home.load().ports[key]
+    stack = EmbeddedStack(load_settings(_env_file=None, home=tmp_path / "home", min_free_mb=0))
+    choose = stack._choose_ports
+
+    def chosen_too_early(state: State, missing: list[str]) -> None:
+        choose(state, missing)
+        state.ports[key] = theirs
+
+    monkeypatch.setattr(stack, "_choose_ports", chosen_too_early)
+    try:
+        stack.up()
+        rows = stack.status()
+        assert [row["state"] for row in rows] == ["running"] * 3
+        ours = [int(str(row["address"]).rpartition(":")[2]) for row in rows]
+        assert theirs not in ours
+        assert all(ports.held_by(port, int(row["pid"])) for port, row in zip(ours, rows, strict=True))
+    finally:
+        stack.down()
 
 
 def test_the_demo_leaves_alone_what_it_did_not_start(tmp_path: Path) -> None:

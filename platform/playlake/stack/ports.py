@@ -54,6 +54,19 @@ def holder(port: int) -> str:
     return ""
 
 
+def held_by(port: int, pid: int) -> bool:
+    """Whether a process, or one that it has started, listens there: an answer alone may be another stack's."""
+    try:
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            for connection in one.net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    except psutil.Error:
+        pass
+    return False
+
+
 def _comes_free(port: int) -> bool:
     """Whether a port is free, or becomes so in a moment: clients wait where the server that was killed has been."""
     deadline = time.monotonic() + _LETTING_GO_S
