@@ -141,6 +141,7 @@ def test_a_port_that_another_stack_takes_in_the_last_moment(
     choose = stack._choose_ports
 
     def chosen_too_early(state: State, missing: list[str]) -> None:
+        monkeypatch.setattr(stack, "_choose_ports", choose)
         choose(state, missing)
         state.ports[key] = theirs
 

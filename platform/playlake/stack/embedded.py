@@ -156,26 +156,26 @@ class EmbeddedStack:
         done.repaired += dead + [f"leftover process {p.pid}" for p in left]
 
     def _choose_ports(self, state: State, missing: list[str]) -> None:
-        for name in missing:
-            for key in _port_keys(name):
-                ports.settle(state.ports, key, self._fixed_port(key))
-
-    def _fixed_port(self, key: str) -> int:
-        settings = self._settings
-        return {"s3": settings.s3_port, "broker": settings.broker_port, "cache": settings.redis_port}.get(key, 0)
+        fixed = {
+            "s3": self._settings.s3_port,
+            "broker": self._settings.broker_port,
+            "cache": self._settings.redis_port,
+        }
+        wanted = [key for name in missing for key in (servers.STORE_PORTS if name == "store" else (name,))]
+        for key in wanted:
+            ports.settle(state.ports, key, fixed.get(key, 0))
 
     def _start(self, name: str, state: State) -> None:
         """Start a server; on other ports where somebody took one between its choice and the start."""
         for chances in (2, 1, 0):
+            before = dict(state.ports)
             try:
                 self._start_once(name, state)
                 return
             except PlaylakeError:
-                taken = [key for key in _port_keys(name) if not ports.is_free(state.ports[key])]
-                if not chances or not taken or any(self._fixed_port(key) for key in taken):
+                self._choose_ports(state, [name])  # those that come free again are kept: clients know them
+                if not chances or state.ports == before:
                     raise
-                for key in taken:
-                    state.ports[key] = ports.choose(1, state.ports.values())[0]
 
     def _start_once(self, name: str, state: State) -> None:
         launch = self._launch(name, state)
@@ -308,10 +308,6 @@ class EmbeddedStack:
                 shutil.rmtree(self.home.sockets, ignore_errors=True)
             state.owner, state.owned = None, []
             self.home.save(state)
-
-
-def _port_keys(name: str) -> tuple[str, ...]:
-    return servers.STORE_PORTS if name == "store" else (name,)
 
 
 def _is_us(other: psutil.Process) -> bool:
