@@ -12,6 +12,7 @@ from playlake.settings import PREFIX, ROOT, Settings
 _GROUPS = (
     ("What runs, and where", ("profile", "home", "log_level", "min_free_mb", "heartbeat")),
     ("The inbox", ("inbox", "listener")),
+    ("The warehouse", ("time_zone", "counts_as_play", "merge_sources")),
     ("Serving", ("host", "api_port", "dashboard_port", "cache_ttl_s", "redis_url")),
     ("The embedded servers", ("broker_port", "s3_port", "redis_port")),
     ("Kafka", tuple(n for n in Settings.model_fields if n.startswith("kafka_"))),
@@ -31,7 +32,14 @@ def _type(name: str) -> str:
         kinds = [annotation]
     if all(isinstance(k, str) for k in kinds):
         return " \\| ".join(f"`{k}`" for k in kinds)
-    names = {str: "text", int: "whole number", float: "number", Path: "path", SecretStr: "secret"}
+    names = {
+        bool: "true \\| false",
+        str: "text",
+        int: "whole number",
+        float: "number",
+        Path: "path",
+        SecretStr: "secret",
+    }
     return names[kinds[0]]
 
 

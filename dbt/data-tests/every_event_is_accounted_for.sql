@@ -1,14 +1,32 @@
--- Every distinct event in bronze is in its silver table or in silver_invalid, and in only one of them.
-{% for kind in ('play', 'skip', 'like') %}
-select
-    '{{ kind }}' as event_type,
-    bronze.event_id,
-    silver.event_id is not null as is_valid,
-    invalid.event_id is not null as is_invalid
-from (select distinct event_id from {{ source('bronze', kind ~ 's') }}) as bronze
-left join {{ ref('silver_' ~ kind ~ 's') }} as silver on bronze.event_id = silver.event_id
-left join {{ ref('silver_invalid') }} as invalid
-    on bronze.event_id = invalid.event_id and invalid.event_type = '{{ kind }}'
-where (silver.event_id is null) = (invalid.event_id is null)
-{% if not loop.last %}union all{% endif %}
-{% endfor %}
+-- Every row of bronze was taken up, and every distinct event is kept, merged or invalid: one of the three.
+select 'taken up' as what, coalesce(taken_up.landed_rows, 0) as found, bronze.landed_rows as expected
+from (
+    select count(*) as landed_rows
+    from (
+        select _kafka_offset from {{ source('bronze', 'plays') }}
+        union all
+        select _kafka_offset from {{ source('bronze', 'skips') }}
+        union all
+        select _kafka_offset from {{ source('bronze', 'likes') }}
+    ) as landed
+) as bronze
+cross join (select sum(landed_rows) as landed_rows from {{ ref('silver_positions') }}) as taken_up
+where coalesce(taken_up.landed_rows, 0) <> bronze.landed_rows
+union all
+select 'told apart', accounted.total, events.total
+from (select count(*) as total from {{ ref('silver_events') }}) as events
+cross join (
+    select count(*) as total
+    from (
+        select event_id from {{ ref('silver_plays') }}
+        union all
+        select event_id from {{ ref('silver_skips') }}
+        union all
+        select event_id from {{ ref('silver_likes') }}
+        union all
+        select event_id from {{ ref('silver_merged') }}
+        union all
+        select event_id from {{ ref('silver_invalid') }}
+    ) as accounted
+) as accounted
+where accounted.total <> events.total

@@ -1,14 +1,19 @@
 -- Each way of counting plays gives the same total.
 with totals as (
-    select 'silver_plays' as model, count(*) as plays from {{ ref('silver_plays') }}
-    union all
-    select 'user_daily_listening', sum(total_plays) from {{ ref('user_daily_listening') }}
-    union all
-    select 'track_popularity', sum(play_count) from {{ ref('track_popularity') }}
-    union all
-    select 'artist_stats', sum(play_count) from {{ ref('artist_stats') }}
-    union all
-    select 'device_usage', sum(play_count) from {{ ref('device_usage') }}
+    {% for model, column in [
+        ('user_daily_listening', 'total_plays'),
+        ('listening_by_hour', 'total_plays'),
+        ('listening_sessions', 'total_plays'),
+        ('listening_streaks', 'total_plays'),
+        ('play_totals', 'play_count'),
+        ('first_listens', 'play_count'),
+        ('track_popularity', 'play_count'),
+        ('artist_stats', 'play_count'),
+        ('device_usage', 'play_count'),
+    ] %}
+    select '{{ model }}' as model, coalesce(sum({{ column }}), 0) as plays from {{ ref(model) }}
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
 )
 
-select * from totals where coalesce(plays, 0) <> (select count(*) from {{ ref('silver_plays') }})
+select * from totals where plays <> (select count(*) from {{ ref('counted_plays') }})

@@ -1,15 +1,11 @@
 {# One row an event: of rows with the same event_id (fetched, imported or produced again) the first one landed. #}
-{% macro first_landed(relation) -%}
-    select * exclude (_copy)
-    from (
-        select
-            *,
-            row_number() over (
-                partition by event_id order by _kafka_timestamp, _kafka_topic_id, _kafka_partition, _kafka_offset
-            ) as _copy
-        from {{ relation }}
-    ) as copies
-    where _copy = 1
+{% macro first_of_each(relation) -%}
+    select *
+    from {{ relation }}
+    qualify
+        row_number() over (
+            partition by event_id order by _kafka_timestamp, _kafka_topic_id, _kafka_partition, _kafka_offset
+        ) = 1
 {%- endmacro %}
 
 {# Why an event can't be used; null when it can. Values, not form: what has no form is a dead letter already. #}
@@ -23,6 +19,33 @@
     end
 {%- endmacro %}
 
+{# Whether a row of bronze lies at or after the positions that silver has taken up; true in a full build. #}
+{% macro newly_landed() -%}
+    {%- set seen = [] -%}
+    {%- if is_incremental() and execute -%}
+        {%- set positions = adapter.get_relation(this.database, this.schema, 'silver_positions') -%}
+        {%- if positions -%}
+            {%- for row in run_query(
+                "select _kafka_topic_id, _kafka_partition, next_offset from " ~ positions ~ " order by 1, 2"
+            ) -%}
+                {%- do seen.append(row) -%}
+            {%- endfor -%}
+        {%- endif -%}
+    {%- endif -%}
+    {%- if seen -%}
+        not (
+            {%- for topic_id, partition, next_offset in seen %}
+            (
+                _kafka_topic_id = '{{ topic_id }}'
+                and _kafka_partition = {{ partition }}
+                and _kafka_offset < {{ next_offset }}
+            )
+            {%- if not loop.last %} or {% endif %}
+            {%- endfor %}
+        )
+    {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
 {# The columns of a silver table of events. #}
 {% macro silver_event_columns() -%}
     event_id,
@@ -34,20 +57,22 @@
     album_name,
     duration_ms,
     played_at,
+    played_date,
     device_type,
     ms_played,
-    coalesce(ms_played, duration_ms) as listened_ms,
+    listened_ms,
     started_at,
     ended_at,
     time_precision_s,
     source,
     skipped,
-    coalesce(ms_played, duration_ms) > {{ var('long_play_ms') }} as is_long,
-    duration_ms is null as is_duration_unknown,
-    album_name is null as is_album_unknown,
-    device_type is null as is_device_unknown,
+    reason_end,
+    is_long,
+    is_duration_unknown,
+    is_album_unknown,
+    is_device_unknown,
     _kafka_topic_id,
     _kafka_partition,
     _kafka_offset,
-    current_timestamp as processed_at
+    processed_at
 {%- endmacro %}

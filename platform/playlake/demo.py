@@ -39,7 +39,7 @@ class Result:
         return {
             "produced": self.produced,
             "bronze": built.bronze,
-            "silver": sum(n for model, n in built.silver.items() if model != "silver_invalid"),
+            "silver": sum(built.silver.get(f"silver_{kind}", 0) for kind in ("plays", "skips", "likes")),
             "silver_by_model": built.silver,
             "gold": built.gold,
             "dead_letters": built.dead_letters,

@@ -17,8 +17,7 @@ from playlake.settings import ROOT, Settings
 from playlake.sources.exports import Receipt, ReceiptBook, import_history, inbox
 from playlake.sources.simulator import Simulator
 from playlake.warehouse import bronze
-from playlake.warehouse.build import Built, begin, build, folder, run_stage
-from playlake.warehouse.publish import current
+from playlake.warehouse.build import Built, begin, build, has_news, run_stage
 from playlake.warehouse.stages import Begun
 
 Progress = Callable[[str], None]
@@ -113,18 +112,18 @@ def produce_history(
     )
 
 
-def build_warehouse(settings: Settings, *, say: Progress = quiet) -> Built:
-    """Build and publish the warehouse from the lake as it is now."""
+def build_warehouse(settings: Settings, *, full: bool = False, say: Progress = quiet) -> Built:
+    """Build and publish the warehouse from the lake as it is now; ``full``: all of it anew."""
     say("looking at the lake")
     versions = tables.snapshot(settings)
     rows = bronze.counts(settings, versions)
-    return _with_bronze(build(settings, versions, on_progress=say), rows)
+    return _with_bronze(build(settings, versions, full=full, on_progress=say), rows)
 
 
 def begin_build(settings: Settings, *, say: Progress = quiet) -> Begun | None:
     """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
     versions = tables.snapshot(settings)
-    return begin(settings, versions, on_progress=say) if _is_news(settings, versions) else None
+    return begin(settings, versions, on_progress=say) if has_news(settings, versions) else None
 
 
 def run_build_stage(settings: Settings, build_id: str, stage: str, *, say: Progress = quiet) -> Begun | Built:
@@ -137,11 +136,6 @@ def _with_bronze(built: Built, rows: dict[str, int]) -> Built:
     built.dead_letters = rows[tables.DEAD_LETTERS_FOLDER]
     built.bronze = sum(rows[tables.FOLDERS[topic]] for topic in events.TOPICS)
     return built
-
-
-def _is_news(settings: Settings, versions: dict[str, int]) -> bool:
-    published = current(folder(settings))
-    return published is None or published.lake_versions != versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +176,7 @@ def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Impor
 
 def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | None:
     """Build and publish if the lake has changed since the last build; None where it has not."""
-    return build_warehouse(settings, say=say) if _is_news(settings, tables.snapshot(settings)) else None
+    return build_warehouse(settings, say=say) if has_news(settings, tables.snapshot(settings)) else None
 
 
 def plays_by_source(settings: Settings) -> dict[str, int]:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -46,6 +47,18 @@ class Settings(BaseSettings):
     listener: str = Field("me", min_length=1, description="Whose exports are in the inbox; exports do not say.")
     heartbeat: Path | None = Field(
         None, description="File that long-running commands touch while all is well, for a container's health check."
+    )
+
+    time_zone: str = Field(
+        "UTC", description="The listener's time zone (`Europe/Berlin`): days and hours are those of its clocks."
+    )
+    counts_as_play: Literal["any", "30s", "half", "finished"] = Field(
+        "any",
+        description="What counts as a play in gold: `any`, `30s` heard, `half` of the track or four minutes,"
+        " or `finished`. Silver keeps all.",
+    )
+    merge_sources: bool = Field(
+        True, description="Whether rows of several sources that tell of the same play become one."
     )
 
     host: str = Field("127.0.0.1", description="Address that the API and the dashboard bind to.")
@@ -139,6 +152,8 @@ class Settings(BaseSettings):
                 f"{PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} sends data and passwords in the clear:"
                 " the profile `cloud` needs SSL or SASL_SSL"
             )
+        if not _is_time_zone(self.time_zone):
+            problems.append(f"{PREFIX}TIME_ZONE={self.time_zone[:40]!r} is no time zone: write one like Europe/Berlin")
         if self.s3_endpoint and not self.s3_endpoint.startswith(("http://", "https://")):
             problems.append(f"{PREFIX}S3_ENDPOINT must begin with http:// or https://")
         if self.redis_url and not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
@@ -180,6 +195,14 @@ class Settings(BaseSettings):
             for name, value in values.items()
             if value is not None
         }
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there, a folder of zones, or no name at all
+        return False
+    return True
 
 
 def _has_port(url: str) -> bool:

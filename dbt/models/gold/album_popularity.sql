@@ -1,9 +1,9 @@
 select
     album_name,
     artist_name,
-    count(*) as play_count,
+    cast(sum(play_count) as bigint) as play_count,
     count(distinct user_id) as unique_listeners,
     count(distinct track_id) as unique_tracks
-from {{ ref('silver_plays') }}
-where not is_album_unknown
+from {{ ref('play_totals') }}
+where album_name is not null
 group by album_name, artist_name

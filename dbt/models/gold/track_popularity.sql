@@ -1,10 +1,28 @@
+with named as (
+    select track_id, track_name, artist_name
+    from {{ ref('play_totals') }}
+    qualify
+        row_number() over (partition by track_id order by last_played_at desc, track_name, artist_name) = 1
+),
+
+totals as (
+    select
+        track_id,
+        cast(sum(play_count) as bigint) as play_count,
+        count(distinct user_id) as unique_listeners,
+        sum(listened_ms) / nullif(cast(sum(plays_with_length) as double), 0) as avg_listen_duration,
+        max(last_played_at) as last_played_at
+    from {{ ref('play_totals') }}
+    group by track_id
+)
+
 select
-    track_id,
-    max_by(track_name, played_at) as track_name,
-    max_by(artist_name, played_at) as artist_name,
-    count(*) as play_count,
-    count(distinct user_id) as unique_listeners,
-    avg(listened_ms) as avg_listen_duration,
-    max(played_at) as last_played_at
-from {{ ref('silver_plays') }}
-group by track_id
+    totals.track_id,
+    named.track_name,
+    named.artist_name,
+    totals.play_count,
+    totals.unique_listeners,
+    totals.avg_listen_duration,
+    totals.last_played_at
+from totals
+inner join named on totals.track_id = named.track_id

@@ -10,7 +10,7 @@ with gaps as (
                 then 1
             else 0
         end as starts_session
-    from {{ ref('silver_plays') }}
+    from {{ ref('counted_plays') }}
     where {{ is_heard() }}
 ),
 

@@ -1,10 +1,13 @@
+{{ config(materialized='incremental', incremental_strategy='replace_changed', unique_key=['user_id', 'date']) }}
+
 select
     user_id,
-    cast(played_at as date) as date,
+    date,
     count(*) as total_plays,
     count(distinct track_id) as unique_tracks,
     count(distinct artist_name) as unique_artists,
-    sum(listened_ms) / 60000.0e0 as total_minutes_listened,
-    avg(duration_ms) as avg_track_duration_ms
-from {{ ref('silver_plays') }}
-group by user_id, cast(played_at as date)
+    coalesce(sum(listened_ms), 0) / 60000.0e0 as total_minutes_listened,
+    avg(cast(duration_ms as double)) as avg_track_duration_ms
+from {{ ref('counted_plays') }} as plays
+where {{ has_changed(['user_id', 'date']) }}
+group by user_id, date

@@ -1,6 +1,6 @@
 with heard as (
     select user_id, track_id, ln(1 + count(*)) as weight
-    from {{ ref('silver_plays') }}
+    from {{ ref('counted_plays') }}
     where {{ is_heard() }}
     group by user_id, track_id
 ),

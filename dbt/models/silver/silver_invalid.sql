@@ -1,8 +1,7 @@
-{% for topic in ('plays', 'skips', 'likes') %}
 select
     event_id,
     event_type,
-    {{ invalid_reason() }} as reason,
+    invalid_reason as reason,
     user_id,
     track_id,
     track_name,
@@ -15,8 +14,6 @@ select
     _kafka_topic_id,
     _kafka_partition,
     _kafka_offset,
-    current_timestamp as processed_at
-from ({{ first_landed(source('bronze', topic)) }}) as events
-where {{ invalid_reason() }} is not null
-{% if not loop.last %}union all{% endif %}
-{% endfor %}
+    processed_at
+from {{ ref('silver_events') }}
+where invalid_reason is not null

@@ -1,7 +1,3 @@
-with events as (
-    {{ first_landed(source('bronze', 'plays')) }}
-)
-
-select {{ silver_event_columns() }}
-from events
-where {{ invalid_reason() }} is null
+select {{ silver_event_columns() }}, _build
+from {{ ref('silver_events') }}
+where event_type = 'play' and master_event_id = event_id

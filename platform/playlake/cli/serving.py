@@ -28,19 +28,33 @@ def build(
         ),
     ] = None,
     of: Annotated[str | None, typer.Option(help="With --stage: the build, as `--stage begin` names it.")] = None,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Make every table anew from bronze, not only what is new.")
+    ] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Serve the build before the current one again, and build nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Run dbt on the lake and publish gold if all tests pass."""
+    """Run dbt on what is new in the lake, and publish gold if all tests pass."""
     from playlake import pipeline
     from playlake.warehouse.build import Built
+    from playlake.warehouse.build import rollback as go_back
     from playlake.warehouse.stages import BEGIN, STAGES
 
     settings = load()
+    if sum((stage is not None, full_refresh, rollback)) > 1:
+        raise UsageError("Of --stage, --full-refresh and --rollback only one can be given.")
+    if rollback:
+        now = go_back(settings)
+        text = f"Build {now.version} of {now.built_at} is served again, until there is something new to build."
+        show(json, {"version": now.version, "built_at": now.built_at}, text)
+        return
     if stage is None:
         if of:
             raise UsageError("--of goes with --stage. Without it, all stages of a new build are run.")
         with progress() as say:
-            built = pipeline.build_warehouse(settings, say=say)
+            built = pipeline.build_warehouse(settings, full=full_refresh, say=say)
         show(json, asdict(built), _built_table(built))
         return
     if stage not in STAGES:

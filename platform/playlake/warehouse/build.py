@@ -7,17 +7,18 @@ one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_st
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import filelock
 
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import Settings
-from playlake.warehouse import dbt, duck, publish
+from playlake.warehouse import dbt, definition, duck, publish
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
 
 Say = Callable[[str], None]
@@ -44,17 +45,20 @@ def folder(settings: Settings) -> Path:
     return settings.home_path / "warehouse"
 
 
-def build(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Built:
-    """Run all models and tests, then publish gold.
+def build(
+    settings: Settings, versions: Mapping[str, int], *, full: bool = False, on_progress: Say | None = None
+) -> Built:
+    """Run all models and tests, then publish gold. What is new since the published build is taken up, no more.
 
     :param versions: by the lake's folder (``bronze/plays``), the Delta version to build from.
+    :param full: make everything anew, which gives the same tables.
     :raises PlaylakeError: when a model or a test fails; what was published before stays.
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
     with _alone(settings) as home:
-        begun = _begin(settings, home, versions)
-        begun.tests = dbt.passed(dbt.run(settings, home, _database(home), ["build"], say))
+        begun = _begin(settings, home, versions, full=full)
+        begun.tests = dbt.passed(_dbt(settings, home, begun, ["build"], say))
         built = _publish(home, begun, say)
     built.seconds = time.monotonic() - started
     return built
@@ -94,9 +98,28 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
             return built
         begun.reopen(stage)
         begun.save(home)
-        begun.passed(stage, dbt.passed(dbt.run(settings, home, _database(home), COMMANDS[stage], say)))
+        begun.passed(stage, dbt.passed(_dbt(settings, home, begun, COMMANDS[stage], say)))
         begun.save(home)
     return begun
+
+
+def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
+    """Whether a build would publish anything else than the last one: another state of the lake, or other models."""
+    home = folder(settings)
+    published, made = publish.current(home), definition.load(home)
+    return (
+        published is None
+        or published.seen != versions
+        or made is None
+        or not made.whole
+        or made.fingerprint != definition.fingerprint(settings)
+    )
+
+
+def rollback(settings: Settings) -> publish.Current:
+    """Serve the build before the current one again, until the lake or the models have changed."""
+    with _alone(settings) as home:
+        return publish.rollback(home)
 
 
 @contextmanager
@@ -127,17 +150,35 @@ def _database(home: Path) -> Path:
     return home / "spotify_data.duckdb"
 
 
-def _begin(settings: Settings, home: Path, versions: Mapping[str, int]) -> Begun:
+def _begin(settings: Settings, home: Path, versions: Mapping[str, int], *, full: bool = False) -> Begun:
     begun = Begun.new(versions, load(home))
+    fingerprint, before = definition.fingerprint(settings), definition.load(home)
+    begun.full = full or before is None or before.needs_all(fingerprint, versions) or not _database(home).is_file()
+    published = publish.current(home)
+    begun.published = published.build if published and not begun.full else 0
     begun.save(home)  # first of all: from now on an older build in stages must not go on
+    # Half-made tables of a build that fails on the way are as good as none, if it was to make them all anew.
+    definition.Definition(fingerprint, dict(versions), whole=not begun.full).save(home)
     _pin_bronze(settings, _database(home), versions)
     return begun
+
+
+def _dbt(settings: Settings, home: Path, begun: Begun, command: Sequence[str], say: Say) -> list[dict[str, Any]]:
+    environment = {
+        **definition.variables(settings),
+        "DBT_PLAYLAKE_BUILD_NUMBER": str(begun.number),
+        "DBT_PLAYLAKE_PUBLISHED_BUILD": str(begun.published),
+    }
+    anew = ["--full-refresh"] if begun.full and command[0] != "test" else []
+    return dbt.run(settings, home, _database(home), [*command, *anew], say, environment)
 
 
 def _publish(home: Path, begun: Begun, say: Say) -> Built:
     say("publishing")
     built = _counts(_database(home))
-    built.version = publish.publish(home, _database(home), begun.versions)
+    built.version = publish.publish(home, _database(home), begun.versions, begun.number)
+    if made := definition.load(home):
+        replace(made, whole=True).save(home)
     built.tests = begun.tests
     built.versions = dict(begun.versions)
     return built
@@ -168,6 +209,7 @@ def _counts(database: Path) -> Built:
         connection.execute("set timezone = 'UTC'")
         names = connection.execute(
             "select schema_name, table_name from duckdb_tables() where schema_name in ('silver', 'gold')"
+            " union all select schema_name, view_name from duckdb_views() where schema_name = 'silver'"
             " order by table_name"
         ).fetchall()
         rows = {

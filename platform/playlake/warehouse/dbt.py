@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ PROJECT = ROOT / "dbt"
 
 
 def run(
-    settings: Settings, home: Path, database: Path, arguments: Sequence[str], say: Callable[[str], None]
+    settings: Settings,
+    home: Path,
+    database: Path,
+    arguments: Sequence[str],
+    say: Callable[[str], None],
+    variables: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on ``database``, a DuckDB file.
 
     :param home: the warehouse's folder, where dbt's own files go.
+    :param variables: what the models are to read from the environment (``dbt/macros/settings.sql``).
     :returns: the results of its nodes, as in ``run_results.json``.
     :raises PlaylakeError: when a model or a test failed.
     """
@@ -33,7 +39,9 @@ def run(
     environment = {
         **os.environ,
         **settings.environment(),
+        **(variables or {}),
         "DBT_PLAYLAKE_DATABASE": str(database),
+        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the models, not the data: `make test` runs them
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
@@ -47,18 +55,18 @@ def run(
         env=environment,
     )
     last: list[str] = []
-    try:
-        assert process.stdout is not None  # noqa: S101 - asked for above
-        for line in process.stdout:
-            text = _message(line)
-            if text:
-                last = [*last, text][-12:]
-                say(text)
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    with process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - asked for above
+            for line in process.stdout:
+                text = _message(line)
+                if text:
+                    last = [*last, text][-12:]
+                    say(text)
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
     results = _results(target / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 
+from playlake.errors import UsageError
 from playlake.warehouse import duck
 
 KEEP = 3
@@ -30,20 +31,33 @@ class Current:
     built_at: str
     lake_versions: dict[str, int] = field(default_factory=dict)
     """By the lake's folder, the Delta version that it was built from."""
+    build: int = 0
+    """The number of the build (:class:`~playlake.warehouse.stages.Begun`); 0 where it is not known."""
+    taken_back: dict[str, int] = field(default_factory=dict)
+    """The Delta versions of a later build that was taken back (:func:`rollback`)."""
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """The Delta versions that nothing is to be built from again: they were, whatever became of it."""
+        return self.taken_back or self.lake_versions
 
 
 def current(home: Path) -> Current | None:
     """What ``CURRENT`` names, or None before the first build."""
     try:
         data = json.loads((home / "published" / "CURRENT").read_text())
-        versions = {str(path): int(version) for path, version in data.get("lake_versions", {}).items()}
-        return Current(int(data["version"]), home / "published" / str(data["file"]), str(data["built_at"]), versions)
+        versions, taken_back = (_versions(data.get(name, {})) for name in ("lake_versions", "taken_back"))
+        file, number = home / "published" / str(data["file"]), int(data.get("build", 0))
+        return Current(int(data["version"]), file, str(data["built_at"]), versions, number, taken_back)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def publish(home: Path, database: Path, versions: Mapping[str, int]) -> int:
-    """Copy gold out of dbt's file and make it current. Returns the new version's number."""
+def publish(home: Path, database: Path, versions: Mapping[str, int], build: int = 0) -> int:
+    """Copy gold out of dbt's file and make it current. Returns the new version's number.
+
+    :param build: the build's own number, which the next one starts from.
+    """
     folder = home / "published"
     folder.mkdir(parents=True, exist_ok=True)
     before = current(home)
@@ -52,25 +66,64 @@ def publish(home: Path, database: Path, versions: Mapping[str, int]) -> int:
     new = folder / f"{_name(number)}.new"
     new.unlink(missing_ok=True)
     built_at = datetime.now(UTC).isoformat(timespec="seconds")
-    _copy_gold(database, new, number, built_at, versions)
+    _copy_gold(database, new, (number, built_at, json.dumps(dict(versions), sort_keys=True), build))
     _sync(new)
     final = folder / _name(number)
     new.replace(final)
+    _point(folder, Current(number, final, built_at, dict(versions), build))
+    _prune(folder, number)
+    return number
+
+
+def rollback(home: Path) -> Current:
+    """Make the version before the current one current again. Its successor stays on disk until it is pruned.
+
+    :raises UsageError: where there is no version before it.
+    """
+    now = current(home)
+    if now is None:
+        raise UsageError("Nothing has been published, so there is nothing to go back from.")
+    folder = home / "published"
+    before = sorted((n, path) for n, path in _files(folder) if n < now.version and path.suffix == ".duckdb")
+    if not before:
+        raise UsageError(
+            f"Build {now.version} is the oldest that is kept ({KEEP} are), so there is none to go back to."
+        )
+    number, path = before[-1]
+    with duck.closing(duckdb.connect(str(path), read_only=True)) as connection:
+        found = connection.execute("select built_at::varchar, lake_versions, build from build_info").fetchall()
+    built_at, versions, build = found[0]
+    restored = Current(number, path, str(built_at), _versions(json.loads(versions)), int(build), now.seen)
+    _point(folder, restored)
+    return restored
+
+
+def _point(folder: Path, to: Current) -> None:
+    """Make a file current, by one rename."""
     pointer = folder / f"CURRENT.{os.getpid()}"
-    named = {"version": number, "file": final.name, "built_at": built_at, "lake_versions": dict(versions)}
+    named = {
+        "version": to.version,
+        "file": to.path.name,
+        "built_at": to.built_at,
+        "lake_versions": to.lake_versions,
+        "build": to.build,
+        "taken_back": to.taken_back,
+    }
     pointer.write_text(json.dumps(named))
     _sync(pointer)
     pointer.replace(folder / "CURRENT")
     _sync(folder)
-    _prune(folder, number)
-    return number
+
+
+def _versions(data: Mapping[str, object]) -> dict[str, int]:
+    return {str(path): int(str(version)) for path, version in data.items()}
 
 
 def _name(number: int) -> str:
     return f"gold-{number:08d}.duckdb"
 
 
-def _copy_gold(database: Path, new: Path, number: int, built_at: str, versions: Mapping[str, int]) -> None:
+def _copy_gold(database: Path, new: Path, info: tuple[int, str, str, int]) -> None:
     with duck.closing(duckdb.connect(str(new))) as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"attach '{str(database).replace(chr(39), chr(39) * 2)}' as work (read_only)")
@@ -80,10 +133,10 @@ def _copy_gold(database: Path, new: Path, number: int, built_at: str, versions: 
         ).fetchall()
         for (table,) in tables:
             connection.execute(f'create table gold."{table}" as from work.gold."{table}"')
-        connection.execute("create table build_info (version bigint, built_at timestamptz, lake_versions varchar)")
         connection.execute(
-            "insert into build_info values (?, ?, ?)", [number, built_at, json.dumps(dict(versions), sort_keys=True)]
+            "create table build_info (version bigint, built_at timestamptz, lake_versions varchar, build bigint)"
         )
+        connection.execute("insert into build_info values (?, ?, ?, ?)", info)
         connection.execute("detach work")
         connection.execute("checkpoint")
 

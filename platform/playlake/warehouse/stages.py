@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Self
 from playlake.errors import PlaylakeError, UsageError
 
 BEGIN, PUBLISH = "begin", "publish"
-_SILVER = ("--select", "path:models/silver")
+_SILVER = ("--select", "path:models/raw", "path:models/silver")
 _GOLD = ("--select", "path:models/gold", "--exclude", "tag:recommendations")
 _RECOMMENDATIONS = ("--select", "tag:recommendations")
 # A test runs in the stage of the last model it looks at: all its parents are then selected or built before.
@@ -48,12 +49,19 @@ class Begun:
     tests: int = 0
     former: list[str] = field(default_factory=list)
     """The builds begun before it, the last ones: they have been taken over."""
+    number: int = 0
+    """Milliseconds since 1970; of two builds the later has the higher one, whatever the clock does."""
+    published: int = 0
+    """The number of the build that was published last: what it had not is made anew in gold. 0: everything."""
+    full: bool = False
+    """Whether silver is made anew too: the models, their settings or the lake are others than before."""
 
     @classmethod
     def new(cls, versions: Mapping[str, int], before: Self | None) -> Self:
         """A build that has passed no stage, and takes over from the one before."""
         former = [*before.former, before.id][-_REMEMBERED:] if before else []
-        return cls(secrets.token_hex(6), dict(versions), former=former)
+        number = max(int(time.time() * 1000), before.number + 1 if before else 0)
+        return cls(secrets.token_hex(6), dict(versions), former=former, number=number)
 
     def require(self, stage: str) -> None:
         """See that all stages before this one have been passed.

@@ -1,0 +1,31 @@
+{# Whether a play counts, after var('counts_as_play'). Applied in gold: silver keeps every play.
+   `half` is the rule of scrobblers, half the track or four minutes (https://www.last.fm/api/scrobbling); where the
+   track's length is not known, 30 s. `finished` is what the source says (`trackdone`), or else 95 % of the track. #}
+{% macro counts_as_play() -%}
+    {%- set rule = setting('counts_as_play') -%}
+    {%- if rule == 'any' -%}
+        true
+    {%- elif rule == '30s' -%}
+        coalesce(listened_ms >= 30000, false)
+    {%- elif rule == 'half' -%}
+        coalesce(
+            listened_ms >= case
+                when duration_ms is null then 30000
+                when duration_ms > 480000 then 240000
+                else duration_ms / 2.0e0
+            end,
+            false
+        )
+    {%- elif rule == 'finished' -%}
+        coalesce(reason_end = 'trackdone', ms_played >= duration_ms * 0.95e0, false)
+    {%- else -%}
+        {{ exceptions.raise_compiler_error("var counts_as_play must be any, 30s, half or finished, not '" ~ rule ~ "'") }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Milliseconds without music before a play (played_at is its end); null for a listener's first. #}
+{% macro silence_ms() -%}
+    {{ dbt.datediff(
+        'lag(played_at) over (partition by user_id order by played_at, event_id)', 'played_at', 'millisecond'
+    ) }} - coalesce(listened_ms, 0)
+{%- endmacro %}
