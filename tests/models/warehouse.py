@@ -137,17 +137,18 @@ class Warehouse:
             "time_zone": self.settings.time_zone,
             **variables,
         }
-        results = dbt.run(
-            self.settings,
-            self.home,
-            self.database,
-            [*(command or ("build",)), *(["--full-refresh"] if full else [])],
-            lambda _text: None,
-            {f"DBT_PLAYLAKE_{n.upper()}": str(v) for n, v in given.items()},
+        results = self.dbt(
+            *(command or ("build",)),
+            *(["--full-refresh"] if full else []),
+            **{f"DBT_PLAYLAKE_{n.upper()}": str(v) for n, v in given.items()},
         )
         if publish:
             self.published = self.build
         return results
+
+    def dbt(self, *command: str, **environment: str) -> list[dict[str, Any]]:
+        """Run dbt as it is, and return the results of its nodes."""
+        return dbt.run(self.settings, self.home, self.database, command, lambda _text: None, environment)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query finds."""

@@ -1,4 +1,4 @@
-{{ config(materialized='ephemeral', contract={'enforced': false}) }}
+{{ config(materialized='view', contract={'enforced': false}) }}
 
 select *, played_date as date
 from {{ ref('silver_plays') }}

@@ -39,11 +39,11 @@ def run(
     environment = {
         **os.environ,
         **settings.environment(),
-        **(variables or {}),
         "DBT_PLAYLAKE_DATABASE": str(database),
         "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the models, not the data: `make test` runs them
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
+        **(variables or {}),
     }
     started = time.time()
     # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
