@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from playlake.errors import UnavailableError
-from playlake.warehouse.publish import KEEP, current, publish
+from playlake.errors import PlaylakeError, UnavailableError, UsageError
+from playlake.warehouse.publish import KEEP, current, publish, rollback
 from playlake.warehouse.queries import QUERIES
 from playlake.warehouse.reader import GoldReader
 
@@ -209,10 +209,10 @@ def test_a_named_file_that_is_gone_is_told(home: Path, reader: GoldReader) -> No
 
 
 def test_reading_while_publishing(home: Path, reader: GoldReader) -> None:
-    """Threads read without a pause while 20 builds are published: no error, never a mixture, never backwards."""
+    """Eight read without a pause while 50 builds are published: no error, never a mixture, never backwards."""
     publish_build(home, 1, rows=500)
     done = threading.Event()
-    seen: list[list[int]] = [[] for _ in range(4)]
+    seen: list[list[int]] = [[] for _ in range(8)]
     problems: list[object] = []
 
     def read(mine: list[int], own: GoldReader) -> None:
@@ -231,7 +231,7 @@ def test_reading_while_publishing(home: Path, reader: GoldReader) -> None:
     for thread in threads:
         thread.start()
     try:
-        for number in range(2, 22):
+        for number in range(2, 52):
             assert publish_build(home, number, rows=500) == number
     finally:
         done.set()
@@ -242,4 +242,37 @@ def test_reading_while_publishing(home: Path, reader: GoldReader) -> None:
     for mine in seen:
         assert mine == sorted(mine)
         assert len(set(mine)) > 3, "the threads have seen the builds go by"
-    assert version_read(reader) == 21
+    assert version_read(reader) == 51
+
+
+def test_going_back_serves_the_build_before(home: Path, reader: GoldReader) -> None:
+    for number in (1, 2, 3):
+        publish(home, build(home, number), {"bronze/plays": number}, number * 10)
+    assert version_read(reader) == 3
+    now = rollback(home)
+    found = current(home)
+    assert found == now
+    assert (now.version, now.lake_versions, now.build) == (2, {"bronze/plays": 2}, 20)
+    assert now.seen == {"bronze/plays": 3}  # not to be built from again
+    assert datetime.fromisoformat(now.built_at).tzinfo is not None
+    assert version_read(reader) == 2
+    assert (rollback(home).version, version_read(reader)) == (1, 1)
+    with pytest.raises(UsageError, match="none to go back to"):
+        rollback(home)
+    assert publish_build(home, 4) == 4  # no number is used twice, also not that of a build taken back
+    assert version_read(reader) == 4
+    assert files(home) == gold(2, 3, 4)
+
+
+def test_going_back_before_the_first_build(home: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to go back from"):
+        rollback(home)
+
+
+def test_going_back_to_a_damaged_file_changes_nothing(home: Path, reader: GoldReader) -> None:
+    publish_build(home, 1)
+    publish_build(home, 2)
+    (home / "published" / "gold-00000001.duckdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(PlaylakeError, match="build 2 stays current"):
+        rollback(home)
+    assert version_read(reader) == 2

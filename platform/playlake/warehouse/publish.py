@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from playlake.errors import UsageError
+from playlake.errors import PlaylakeError, UsageError
 from playlake.warehouse import duck
 
 KEEP = 3
@@ -90,10 +90,18 @@ def rollback(home: Path) -> Current:
             f"Build {now.version} is the oldest that is kept ({KEEP} are), so there is none to go back to."
         )
     number, path = before[-1]
-    with duck.closing(duckdb.connect(str(path), read_only=True)) as connection:
-        found = connection.execute("select built_at::varchar, lake_versions, build from build_info").fetchall()
-    built_at, versions, build = found[0]
-    restored = Current(number, path, str(built_at), _versions(json.loads(versions)), int(build), now.seen)
+    try:
+        with duck.closing(duckdb.connect(str(path), read_only=True)) as connection:
+            connection.execute("set timezone = 'UTC'")
+            result = connection.execute("from build_info")
+            names = [c[0] for c in result.description]  # a file of an earlier release has no column `build`
+            [info] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    except (duckdb.Error, ValueError) as error:
+        raise PlaylakeError(
+            f"{path} can't be read ({' '.join(str(error).split())[:200]}), so build {now.version} stays current."
+        ) from error
+    built_at, versions = info["built_at"].isoformat(timespec="seconds"), _versions(json.loads(info["lake_versions"]))
+    restored = Current(number, path, built_at, versions, int(info.get("build", 0)), now.seen)
     _point(folder, restored)
     return restored
 
