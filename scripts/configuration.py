@@ -12,7 +12,7 @@ from playlake.settings import PREFIX, ROOT, Settings
 _GROUPS = (
     ("What runs, and where", ("profile", "home", "log_level", "min_free_mb", "heartbeat")),
     ("The inbox", ("inbox", "listener")),
-    ("The warehouse", ("time_zone", "counts_as_play", "merge_sources")),
+    ("The warehouse", ("time_zone", "counts_as_play", "merge_sources", "memory_mb")),
     ("Serving", ("host", "api_port", "dashboard_port", "cache_ttl_s", "redis_url")),
     ("The embedded servers", ("broker_port", "s3_port", "redis_port")),
     ("Kafka", tuple(n for n in Settings.model_fields if n.startswith("kafka_"))),

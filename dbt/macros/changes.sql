@@ -19,7 +19,7 @@
     (select distinct {{ keys | join(', ') }} from {{ changed_plays() }} as events)
 {%- endmacro %}
 
-{# SQL: whether the row `plays` has a key that has changed; true in a full build. Keys may be null. #}
+{# SQL: whether the row `plays` has a key that has changed; true in a full build. Keys are never null. #}
 {% macro has_changed(keys) -%}
     {%- set _ = ref('silver_events') -%} {# dbt has to see it while parsing, when nothing is incremental #}
     {%- if is_incremental() -%}
@@ -33,7 +33,7 @@
 
 {% macro same_keys(keys, a, b) -%}
     {%- for key in keys -%}
-        {{ a }}.{{ key }} is not distinct from {{ b }}.{{ key }}{% if not loop.last %} and {% endif %}
+        {{ a }}.{{ key }} = {{ b }}.{{ key }}{% if not loop.last %} and {% endif %}
     {%- endfor -%}
 {%- endmacro %}
 

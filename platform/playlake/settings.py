@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     merge_sources: bool = Field(
         True, description="Whether rows of several sources that tell of the same play become one."
     )
+    memory_mb: int = Field(
+        2048, ge=256, description="Memory that DuckDB may use for a build (MiB); what needs more goes to disk."
+    )
 
     host: str = Field("127.0.0.1", description="Address that the API and the dashboard bind to.")
     api_port: Port = Field(0, ge=0, le=65535, description="Port of the API; 0 chooses a free one and remembers it.")

@@ -1,21 +1,30 @@
-with named as (
-    select user_id, track_id, track_name, artist_name
-    from {{ ref('play_totals') }}
-    qualify
-        row_number() over (
-            partition by user_id, track_id order by first_played_at, track_name, artist_name
-        ) = 1
-),
+{{ config(materialized='incremental', incremental_strategy='replace_changed', unique_key=['user_id', 'track_id']) }}
 
-firsts as (
+with firsts as (
     select
         user_id,
         track_id,
         min(first_played_at) as first_played_at,
         max(last_played_at) as last_played_at,
         cast(sum(play_count) as bigint) as play_count
-    from {{ ref('play_totals') }}
+    from {{ ref('play_totals') }} as plays
+    where {{ has_changed(['user_id', 'track_id']) }}
     group by user_id, track_id
+),
+
+named as (
+    select
+        firsts.user_id,
+        firsts.track_id,
+        max(totals.track_name) as track_name,
+        max(totals.artist_name) as artist_name
+    from firsts
+    inner join {{ ref('play_totals') }} as totals
+        on
+            firsts.user_id = totals.user_id
+            and firsts.track_id = totals.track_id
+            and firsts.first_played_at = totals.first_played_at
+    group by firsts.user_id, firsts.track_id
 )
 
 select
@@ -26,8 +35,6 @@ select
     firsts.first_played_at,
     cast({{ local_time('firsts.first_played_at') }} as date) as first_date,
     firsts.last_played_at,
-    firsts.play_count,
-    min(firsts.first_played_at) over (partition by firsts.user_id, named.artist_name) = firsts.first_played_at
-        as is_first_of_artist
+    firsts.play_count
 from firsts
 inner join named on firsts.user_id = named.user_id and firsts.track_id = named.track_id

@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='replace_changed',
-        unique_key=['user_id', 'track_id', 'track_name', 'artist_name', 'album_name', 'device_type'],
+        unique_key=['user_id', 'track_id'],
     )
 }}
 
@@ -21,5 +21,5 @@ select
     min(played_at) as first_played_at,
     max(played_at) as last_played_at
 from {{ ref('counted_plays') }} as plays
-where {{ has_changed(['user_id', 'track_id', 'track_name', 'artist_name', 'album_name', 'device_type']) }}
+where {{ has_changed(['user_id', 'track_id']) }}
 group by user_id, track_id, track_name, artist_name, album_name, device_type

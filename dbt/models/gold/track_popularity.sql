@@ -1,11 +1,4 @@
-with named as (
-    select track_id, track_name, artist_name
-    from {{ ref('play_totals') }}
-    qualify
-        row_number() over (partition by track_id order by last_played_at desc, track_name, artist_name) = 1
-),
-
-totals as (
+with totals as (
     select
         track_id,
         cast(sum(play_count) as bigint) as play_count,
@@ -14,6 +7,14 @@ totals as (
         max(last_played_at) as last_played_at
     from {{ ref('play_totals') }}
     group by track_id
+),
+
+named as (
+    select totals.track_id, max(plays.track_name) as track_name, max(plays.artist_name) as artist_name
+    from totals
+    inner join {{ ref('play_totals') }} as plays
+        on totals.track_id = plays.track_id and totals.last_played_at = plays.last_played_at
+    group by totals.track_id
 )
 
 select

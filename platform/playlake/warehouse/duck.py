@@ -52,7 +52,7 @@ def _secret_sql(settings: Settings) -> str:
 
 
 def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Let a connection read the lake: load the extensions, give it the store's keys, set UTC."""
+    """Let a connection read the lake: load the extensions, give it the store's keys, set UTC and the limit of memory."""
     settings.require_store()
     for name in _EXTENSIONS:
         connection.execute(f"load {_quoted(str(extension_path(name)))}")
@@ -62,6 +62,8 @@ def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None
         # The statement holds the keys: nothing of it may show, not as a cause either.
         raise PlaylakeError("DuckDB did not take the object store's keys: check the PLAYLAKE_S3_… settings.") from None
     connection.execute("set timezone = 'UTC'")
+    connection.execute(f"set memory_limit = '{settings.memory_mb} MiB'")
+    connection.execute("set preserve_insertion_order = false")  # else a large copy is held back to keep its order
 
 
 @contextmanager
