@@ -118,13 +118,15 @@ def build_warehouse(settings: Settings, *, say: Progress = quiet) -> Built:
     say("looking at the lake")
     versions = tables.snapshot(settings)
     rows = bronze.counts(settings, versions)
-    return _with_bronze(build(settings, versions, on_progress=say), rows)
+    return _with_bronze(build(settings, versions, live=tables.live_files(settings), on_progress=say), rows)
 
 
 def begin_build(settings: Settings, *, say: Progress = quiet) -> Begun | None:
     """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
     versions = tables.snapshot(settings)
-    return begin(settings, versions, on_progress=say) if _is_news(settings, versions) else None
+    if not _is_news(settings, versions):
+        return None
+    return begin(settings, versions, live=tables.live_files(settings), on_progress=say)
 
 
 def run_build_stage(settings: Settings, build_id: str, stage: str, *, say: Progress = quiet) -> Begun | Built:
@@ -141,7 +143,7 @@ def _with_bronze(built: Built, rows: dict[str, int]) -> Built:
 
 def _is_news(settings: Settings, versions: dict[str, int]) -> bool:
     published = current(folder(settings))
-    return published is None or published.lake_versions != versions
+    return published is None or published.lake_versions != versions or published.target != settings.target
 
 
 @dataclass(frozen=True, slots=True)

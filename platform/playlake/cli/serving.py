@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Json, err, load, progress, show, table
+from playlake.cli.common import Json, Target, err, load, on_target, progress, show, table
 from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
@@ -28,6 +28,7 @@ def build(
         ),
     ] = None,
     of: Annotated[str | None, typer.Option(help="With --stage: the build, as `--stage begin` names it.")] = None,
+    target: Target = None,
     json: Json = False,
 ) -> None:
     """Run dbt on the lake and publish gold if all tests pass."""
@@ -35,7 +36,9 @@ def build(
     from playlake.warehouse.build import Built
     from playlake.warehouse.stages import BEGIN, STAGES
 
-    settings = load()
+    settings = on_target(load(), target)
+    if of and target:
+        raise UsageError("--target goes with `--stage begin`: the other stages of a build are run where it was begun.")
     if stage is None:
         if of:
             raise UsageError("--of goes with --stage. Without it, all stages of a new build are run.")
@@ -63,7 +66,7 @@ def build(
 
 def _built_table(built: Any) -> Table:
     rows = [("bronze", built.bronze), *built.silver.items(), *built.gold.items(), ("dead letters", built.dead_letters)]
-    return table("model", "rows", rows=rows, title=f"Build {built.version}")
+    return table("model", "rows", rows=rows, title=f"Build {built.version}, target {built.target}")
 
 
 def _serve(name: str, json: bool) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Building the warehouse: dbt in a DuckDB file of its own, at one version of each table of the lake.
+"""Building the warehouse: dbt on a target (:mod:`playlake.warehouse.target`), at one version of each table of the lake.
 
 What the tests have passed is published (:mod:`playlake.warehouse.publish`); what they have not stays unseen. A build is
 one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_stage`), as an orchestrator wishes.
@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import filelock
 
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import Settings
-from playlake.warehouse import dbt, duck, publish
+from playlake.warehouse import dbt, publish, target
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
+from playlake.warehouse.target import Target
+
+if TYPE_CHECKING:
+    from playlake.warehouse.snowflake.bronze import LiveFiles
 
 Say = Callable[[str], None]
 _PATIENCE_S = 300.0
@@ -36,6 +40,7 @@ class Built:
     dead_letters: int = 0
     tests: int = 0
     versions: dict[str, int] = field(default_factory=dict)
+    target: str = "local"
     seconds: float = 0.0
 
 
@@ -44,27 +49,41 @@ def folder(settings: Settings) -> Path:
     return settings.home_path / "warehouse"
 
 
-def build(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Built:
+def build(
+    settings: Settings,
+    versions: Mapping[str, int],
+    *,
+    live: LiveFiles | None = None,
+    on_progress: Say | None = None,
+) -> Built:
     """Run all models and tests, then publish gold.
 
     :param versions: by the lake's folder (``bronze/plays``), the Delta version to build from.
+    :param live: what the lake's log says of a version; the target ``cloud`` needs it.
     :raises PlaylakeError: when a model or a test fails; what was published before stays.
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
     with _alone(settings) as home:
-        begun = _begin(settings, home, versions)
-        begun.tests = dbt.passed(dbt.run(settings, home, _database(home), ["build"], say))
-        built = _publish(home, begun, say)
+        begun = _begin(settings, home, versions, live, say)
+        where = target.of(settings, home, begun.target)
+        begun.tests = dbt.passed(dbt.run(settings, where, ["build"], say))
+        built = _publish(where, home, begun, say)
     built.seconds = time.monotonic() - started
     return built
 
 
-def begin(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Begun:
+def begin(
+    settings: Settings,
+    versions: Mapping[str, int],
+    *,
+    live: LiveFiles | None = None,
+    on_progress: Say | None = None,
+) -> Begun:
     """Begin a build in stages: from here on, an older one that has not been published never will be."""
     say = on_progress or (lambda _text: None)
     with _alone(settings, waiting=say) as home:
-        return _begin(settings, home, versions)
+        return _begin(settings, home, versions, live, say)
 
 
 def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say | None = None) -> Begun | Built:
@@ -88,13 +107,14 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
         if begun is None or begun.id != build_id:
             raise UsageError(f"There is no build {build_id[:40]!r}. `playlake build --stage begin` names a new one.")
         begun.require(stage)
+        where = target.of(settings, home, begun.target)
         if stage == PUBLISH:
-            built = _publish(home, begun, say)
+            built = _publish(where, home, begun, say)
             built.seconds = time.monotonic() - started
             return built
         begun.reopen(stage)
         begun.save(home)
-        begun.passed(stage, dbt.passed(dbt.run(settings, home, _database(home), COMMANDS[stage], say)))
+        begun.passed(stage, dbt.passed(dbt.run(settings, where, COMMANDS[stage], say)))
         begun.save(home)
     return begun
 
@@ -123,63 +143,24 @@ def _alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
         lock.release()
 
 
-def _database(home: Path) -> Path:
-    return home / "spotify_data.duckdb"
-
-
-def _begin(settings: Settings, home: Path, versions: Mapping[str, int]) -> Begun:
-    begun = Begun.new(versions, load(home))
+def _begin(settings: Settings, home: Path, versions: Mapping[str, int], live: LiveFiles | None, say: Say) -> Begun:
+    begun = Begun.new(versions, load(home), settings.target)
+    where = target.of(settings, home, begun.target)
     begun.save(home)  # first of all: from now on an older build in stages must not go on
-    _pin_bronze(settings, _database(home), versions)
+    where.pin(versions, live, say)
     return begun
 
 
-def _publish(home: Path, begun: Begun, say: Say) -> Built:
+def _publish(where: Target, home: Path, begun: Begun, say: Say) -> Built:
     say("publishing")
-    built = _counts(_database(home))
-    built.version = publish.publish(home, _database(home), begun.versions)
+    rows = where.counts()
+    built = Built(version=0, bronze=0, target=where.name)
+    built.silver = {t: n for (s, t), n in rows.items() if s == "silver"}
+    built.gold = {t: n for (s, t), n in rows.items() if s == "gold"}
+    gold = dbt.contracts(where.target_path, "gold")
+    built.version = publish.publish(
+        home, lambda into: where.copy_gold(into, gold, begun.versions), begun.versions, target=where.name
+    )
     built.tests = begun.tests
     built.versions = dict(begun.versions)
     return built
-
-
-def _pin_bronze(settings: Settings, database: Path, versions: Mapping[str, int]) -> None:
-    """Show each table of the lake to dbt as a view at one version, so that a whole build sees one state."""
-    try:
-        connection = duckdb.connect(str(database))
-    except duckdb.IOException as error:
-        raise PlaylakeError(
-            f"{database} can't be opened ({' '.join(str(error).split())[:200]}). It is dbt's own file: close what else"
-            " has it open. If it is damaged, delete it: the next build makes it anew from the lake."
-        ) from error
-    with duck.closing(connection):
-        duck.configure(connection, settings)
-        connection.execute("create schema if not exists bronze")
-        for path, version in versions.items():
-            table = path.rpartition("/")[2]
-            connection.execute(
-                f"create or replace view bronze.{table} as"
-                f" select * from delta_scan('s3://{settings.s3_bucket}/{path}', version={int(version)})"
-            )
-
-
-def _counts(database: Path) -> Built:
-    with duck.closing(duckdb.connect(str(database), read_only=True)) as connection:
-        connection.execute("set timezone = 'UTC'")
-        names = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where schema_name in ('silver', 'gold')"
-            " order by table_name"
-        ).fetchall()
-        rows = {
-            (schema, table): _scalar(connection, f'select count(*) from "{schema}"."{table}"')
-            for schema, table in names
-        }
-    built = Built(version=0, bronze=0)
-    built.silver = {t: n for (s, t), n in rows.items() if s == "silver"}
-    built.gold = {t: n for (s, t), n in rows.items() if s == "gold"}
-    return built
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0

@@ -1,4 +1,4 @@
-"""Running dbt on the project's own database, and saying in a line or two what went wrong."""
+"""Running dbt on a target, and saying in a line or two what went wrong."""
 
 from __future__ import annotations
 
@@ -14,37 +14,50 @@ from typing import Any
 
 from playlake.errors import PlaylakeError
 from playlake.settings import ROOT, Settings
+from playlake.warehouse.target import Target
 
 PROJECT = ROOT / "dbt"
 
 
-def run(
-    settings: Settings, home: Path, database: Path, arguments: Sequence[str], say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on ``database``, a DuckDB file.
+def command(settings: Settings, where: Target, arguments: Sequence[str]) -> list[str]:
+    """A dbt command as it is run on a target."""
+    logs = settings.home_path / "logs" / "dbt"
+    paths = [
+        "--project-dir",
+        PROJECT,
+        "--profiles-dir",
+        PROJECT,
+        "--target-path",
+        where.target_path,
+        "--log-path",
+        logs,
+    ]
+    dbt = [sys.executable, "-c", "from dbt.cli.main import cli; cli()"]
+    return [*dbt, *arguments, "--target", where.name, *map(str, paths)]
 
-    :param home: the warehouse's folder, where dbt's own files go.
+
+def environment(settings: Settings, where: Target) -> dict[str, str]:
+    """The environment of a dbt command, secrets included: never for a log."""
+    ours = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
+    return {**os.environ, **settings.environment(), **where.environment(), **ours}
+
+
+def run(
+    settings: Settings, where: Target, arguments: Sequence[str], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on a target.
+
     :returns: the results of its nodes, as in ``run_results.json``.
     :raises PlaylakeError: when a model or a test failed.
     """
-    target, logs = home / "target", settings.home_path / "logs" / "dbt"
-    command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "--log-format", "json", *arguments]
-    paths = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", target, "--log-path", logs]
-    environment = {
-        **os.environ,
-        **settings.environment(),
-        "DBT_PLAYLAKE_DATABASE": str(database),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-    }
     started = time.time()
     # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
     process = subprocess.Popen(
-        [*command, "--target", "local", *map(str, paths)],
+        command(settings, where, ["--log-format", "json", *arguments]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=environment(settings, where),
     )
     last: list[str] = []
     try:
@@ -59,16 +72,26 @@ def run(
         process.terminate()
         process.wait()
         raise
-    results = _results(target / "run_results.json", started)
+    results = _results(where.target_path / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:
-        raise PlaylakeError(_failure(failed, last, logs))
+        raise PlaylakeError(_failure(failed, last, settings.home_path / "logs" / "dbt"))
     return results
 
 
 def passed(results: Sequence[dict[str, Any]]) -> int:
     """How many tests passed."""
     return sum(r["status"] in ("pass", "warn") for r in results)
+
+
+def contracts(target_path: Path, schema: str) -> dict[str, dict[str, str]]:
+    """By model of a schema, its columns with the types of their contract, as dbt's manifest has them."""
+    nodes = json.loads((target_path / "manifest.json").read_text())["nodes"].values()
+    return {
+        node["name"]: {name: column["data_type"] for name, column in node["columns"].items()}
+        for node in nodes
+        if node["resource_type"] == "model" and node["schema"].lower() == schema
+    }
 
 
 def _message(line: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from playlake.warehouse import duck
+from playlake.warehouse import duck, local
 
 KEEP = 3
 """Published versions that stay on disk, so that a reader still on an older one is not disturbed."""
@@ -30,6 +30,8 @@ class Current:
     built_at: str
     lake_versions: dict[str, int] = field(default_factory=dict)
     """By the lake's folder, the Delta version that it was built from."""
+    target: str = "local"
+    """Where dbt built it."""
 
 
 def current(home: Path) -> Current | None:
@@ -37,13 +39,20 @@ def current(home: Path) -> Current | None:
     try:
         data = json.loads((home / "published" / "CURRENT").read_text())
         versions = {str(path): int(version) for path, version in data.get("lake_versions", {}).items()}
-        return Current(int(data["version"]), home / "published" / str(data["file"]), str(data["built_at"]), versions)
+        path = home / "published" / str(data["file"])
+        return Current(int(data["version"]), path, str(data["built_at"]), versions, str(data.get("target", "local")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def publish(home: Path, database: Path, versions: Mapping[str, int]) -> int:
-    """Copy gold out of dbt's file and make it current. Returns the new version's number."""
+Fill = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def publish(home: Path, gold: Path | Fill, versions: Mapping[str, int], *, target: str = "local") -> int:
+    """Copy gold into a new file and make it current. Returns the new version's number.
+
+    :param gold: a DuckDB file that has it, or what fills the schema ``gold`` of the new one.
+    """
     folder = home / "published"
     folder.mkdir(parents=True, exist_ok=True)
     before = current(home)
@@ -52,12 +61,14 @@ def publish(home: Path, database: Path, versions: Mapping[str, int]) -> int:
     new = folder / f"{_name(number)}.new"
     new.unlink(missing_ok=True)
     built_at = datetime.now(UTC).isoformat(timespec="seconds")
-    _copy_gold(database, new, number, built_at, versions)
+    fill = (lambda into: local.copy_gold(gold, into)) if isinstance(gold, Path) else gold
+    _write(new, fill, number, built_at, versions)
     _sync(new)
     final = folder / _name(number)
     new.replace(final)
     pointer = folder / f"CURRENT.{os.getpid()}"
     named = {"version": number, "file": final.name, "built_at": built_at, "lake_versions": dict(versions)}
+    named["target"] = target
     pointer.write_text(json.dumps(named))
     _sync(pointer)
     pointer.replace(folder / "CURRENT")
@@ -70,21 +81,15 @@ def _name(number: int) -> str:
     return f"gold-{number:08d}.duckdb"
 
 
-def _copy_gold(database: Path, new: Path, number: int, built_at: str, versions: Mapping[str, int]) -> None:
+def _write(new: Path, fill: Fill, number: int, built_at: str, versions: Mapping[str, int]) -> None:
     with duck.closing(duckdb.connect(str(new))) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute(f"attach '{str(database).replace(chr(39), chr(39) * 2)}' as work (read_only)")
         connection.execute("create schema gold")
-        tables = connection.execute(
-            "select table_name from duckdb_tables() where database_name = 'work' and schema_name = 'gold'"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(f'create table gold."{table}" as from work.gold."{table}"')
+        fill(connection)
         connection.execute("create table build_info (version bigint, built_at timestamptz, lake_versions varchar)")
         connection.execute(
             "insert into build_info values (?, ?, ?)", [number, built_at, json.dumps(dict(versions), sort_keys=True)]
         )
-        connection.execute("detach work")
         connection.execute("checkpoint")
 
 

@@ -40,7 +40,7 @@ class SupersededError(PlaylakeError):
 
 @dataclass(slots=True)
 class Begun:
-    """A build under way: the Delta versions it reads, and which stages have been passed, with how many tests."""
+    """A build under way: the Delta versions it reads, which stages have been passed, with how many tests, and where."""
 
     id: str
     versions: dict[str, int]
@@ -48,12 +48,13 @@ class Begun:
     tests: int = 0
     former: list[str] = field(default_factory=list)
     """The builds begun before it, the last ones: they have been taken over."""
+    target: str = "local"
 
     @classmethod
-    def new(cls, versions: Mapping[str, int], before: Self | None) -> Self:
+    def new(cls, versions: Mapping[str, int], before: Self | None, target: str = "local") -> Self:
         """A build that has passed no stage, and takes over from the one before."""
         former = [*before.former, before.id][-_REMEMBERED:] if before else []
-        return cls(secrets.token_hex(6), dict(versions), former=former)
+        return cls(secrets.token_hex(6), dict(versions), former=former, target=target)
 
     def require(self, stage: str) -> None:
         """See that all stages before this one have been passed.
