@@ -72,6 +72,9 @@ def run(
         process.terminate()
         process.wait()
         raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
     results = _results(where.target_path / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:

@@ -110,8 +110,12 @@ def _registered(connection: Any, options: Snowflake, folder: str) -> frozenset[s
         f"SELECT file_name FROM TABLE({options.database}.INFORMATION_SCHEMA.EXTERNAL_TABLE_FILES("
         f"TABLE_NAME => {literal(ddl.name(options, folder))}))",
     )
-    # Named from the bucket or from the stage's root: either way the folder is the last thing before what we compare.
-    return frozenset(str(path).rpartition(f"{folder}/")[2] for (path,) in rows)
+    return frozenset(below(folder, str(path)) for (path,) in rows)
+
+
+def below(folder: str, path: str) -> str:
+    """A file's path below its table's folder, be it named from there, from the stage's root or from the bucket."""
+    return path.rpartition(f"{folder}/")[2]
 
 
 def _load(connection: Any, settings: Settings, options: Snowflake, folder: str, found: Live) -> None:

@@ -16,7 +16,7 @@ def counts(connection: Any, options: Snowflake) -> dict[tuple[str, str], int]:
     tables = query(
         connection,
         f"SELECT table_schema, table_name FROM {options.database}.INFORMATION_SCHEMA.TABLES"
-        " WHERE table_schema IN ('SILVER', 'GOLD') AND table_type = 'BASE TABLE' ORDER BY 2",
+        " WHERE table_schema IN ('SILVER', 'GOLD') AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 2",
     )
     parts = [
         f"SELECT '{schema}', '{table}', COUNT(*) FROM {options.database}.{schema}.\"{table}\""
