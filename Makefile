@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build up down logs airflow test lint format lock configuration bench clean
+.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -23,6 +23,9 @@ demo: install ## The whole path: servers, listening in, lake, dbt, API and dashb
 
 build: install ## dbt and its tests on the lake as it is, then publish; TARGET=cloud builds on Snowflake
 	@$(PLAYLAKE) build $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+docs: install ## dbt's documentation of every model and column, served on 127.0.0.1 until Ctrl-C
+	@$(PLAYLAKE) docs $(ARGS)
 
 up: ## Start the containers' stack (Docker): Redpanda, MinIO, Redis, all services; ends when the dashboard shows data
 	@$(if $(PROFILES),PROFILES="$(PROFILES)") scripts/stack.sh up

@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import httpx
 import pytest
 import sqlglot
 from deltalake import DeltaTable, write_deltalake
 from sqlglot import exp
 
 from playlake.lake.options import storage_options
-from playlake.warehouse import dbt, target
-from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
 from playlake.warehouse.reader import GoldReader
-from tests.support import HISTORY, Cli, wait_for
+from tests.support import HISTORY, Cli, end, wait_for
 
 PASSPHRASE = "nobody-may-read-this"
 EVERY_BUILD_OTHERWISE = {"processed_at"}
@@ -70,14 +69,6 @@ class Built:
     local: Any
     cloud: Any
     said: str
-
-    def target(self, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-        """A target, with its settings in the environment."""
-        for variable, value in self.cli.env.items():
-            if variable.startswith("SNOWFLAKE_"):
-                monkeypatch.setenv(variable, value)
-        settings = self.cli.settings()
-        return target.of(settings, folder(settings), name)
 
 
 @pytest.fixture(scope="module")
@@ -253,12 +244,26 @@ def test_no_secret_is_in_what_was_said_or_written(built: Built) -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "cloud"])
-def test_the_freshness_of_bronze(built: Built, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = built.target(name, monkeypatch)
-    results = dbt.run(built.cli.settings(), where, ["source", "freshness", "--select", "source:bronze.plays"], print)
-    assert results == []  # they are in a file of their own
-    sources = json.loads((where.target_path / "sources.json").read_text())["results"]
+def test_dbt_by_hand_tells_the_freshness_of_bronze(built: Built, name: str) -> None:
+    done = built.cli("dbt", "source", "freshness", "--target", name, "--json")
+    assert done.json == {"arguments": ["source", "freshness"], "code": 0}
+    path = warehouse(built.cli) / ("target" if name == "local" else "target-cloud") / "sources.json"
+    sources = json.loads(path.read_text())["results"]
     assert [(r["unique_id"].rpartition(".")[2], r["status"]) for r in sources] == [("plays", "pass")]
+
+
+def test_the_documentation_is_served_until_ctrl_c(built: Built) -> None:
+    process = built.cli.start("docs", "--json")
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    page = httpx.get(url).text
+    done = end(process)
+    assert (done.code, done.out) == (0, "")
+    assert url.startswith("http://127.0.0.1:")
+    for word in ("exposure.spotify_analytics.dashboard", "Up to ten tracks", "TIMESTAMP WITH TIME ZONE"):
+        assert word in page, word
+    # Its scripts are in it: it asks nobody else for anything.
+    assert re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="?https?:', page) == []
 
 
 def test_bronze_follows_the_log_through_a_compaction(built: Built) -> None:

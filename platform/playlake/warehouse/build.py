@@ -6,8 +6,9 @@ one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_st
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +118,37 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
         begun.passed(stage, dbt.passed(dbt.run(settings, where, COMMANDS[stage], say)))
         begun.save(home)
     return begun
+
+
+def documented(settings: Settings, *, on_progress: Say | None = None) -> Path:
+    """Write dbt's documentation of the project, with the types of what is built; returns its one page.
+
+    Where nothing is built, or its servers are away, it is the project's own words alone.
+    """
+    say = on_progress or (lambda _text: None)
+    outcome = "The documentation was not written"
+    with _alone(settings, waiting=say) as home:
+        where = target.of(settings, home, settings.target)
+        bare: list[str] = []
+        if not where.can_be_read():  # without a compilation and a catalog dbt connects to nothing
+            bare = ["--no-compile", "--empty-catalog"]
+            dbt.run(settings, where, ["parse"], say, outcome=outcome)
+        dbt.run(settings, where, ["docs", "generate", "--static", *bare], say, outcome=outcome)
+        page = home / "docs" / "index.html"
+        page.parent.mkdir(exist_ok=True)
+        shutil.copyfile(where.target_path / "static_index.html", page)
+    return page
+
+
+def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> int:
+    """Run dbt by hand on the target of the settings, with its own output; returns its exit code.
+
+    :param quiet: its output goes to standard error, and leaves standard output to others.
+    """
+    with _alone(settings) as home:
+        where = target.of(settings, home, settings.target)
+        where.target_path.mkdir(exist_ok=True)
+        return dbt.by_hand(settings, where, arguments, quiet=quiet)
 
 
 @contextmanager

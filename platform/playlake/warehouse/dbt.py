@@ -19,45 +19,49 @@ from playlake.warehouse.target import Target
 PROJECT = ROOT / "dbt"
 
 
-def command(settings: Settings, where: Target, arguments: Sequence[str]) -> list[str]:
-    """A dbt command as it is run on a target."""
-    logs = settings.home_path / "logs" / "dbt"
-    paths = [
-        "--project-dir",
-        PROJECT,
-        "--profiles-dir",
-        PROJECT,
-        "--target-path",
-        where.target_path,
-        "--log-path",
-        logs,
-    ]
-    dbt = [sys.executable, "-c", "from dbt.cli.main import cli; cli()"]
-    return [*dbt, *arguments, "--target", where.name, *map(str, paths)]
+def _command(where: Target, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments, "--target", where.name]
 
 
-def environment(settings: Settings, where: Target) -> dict[str, str]:
+def _environment(settings: Settings, where: Target) -> dict[str, str]:
     """The environment of a dbt command, secrets included: never for a log."""
-    ours = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
+    ours = {
+        "DBT_PROJECT_DIR": str(PROJECT),
+        "DBT_PROFILES_DIR": str(PROJECT),
+        "DBT_TARGET_PATH": str(where.target_path),
+        "DBT_LOG_PATH": str(_logs(settings)),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
     return {**os.environ, **settings.environment(), **where.environment(), **ours}
 
 
+def _logs(settings: Settings) -> Path:
+    return settings.home_path / "logs" / "dbt"
+
+
 def run(
-    settings: Settings, where: Target, arguments: Sequence[str], say: Callable[[str], None]
+    settings: Settings,
+    where: Target,
+    arguments: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    outcome: str = "The build was not published",
 ) -> list[dict[str, Any]]:
     """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on a target.
 
+    :param outcome: what a failure means, to be said first.
     :returns: the results of its nodes, as in ``run_results.json``.
     :raises PlaylakeError: when a model or a test failed.
     """
     started = time.time()
     # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
     process = subprocess.Popen(
-        command(settings, where, ["--log-format", "json", *arguments]),
+        _command(where, ["--log-format", "json", *arguments]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment(settings, where),
+        env=_environment(settings, where),
     )
     last: list[str] = []
     try:
@@ -78,8 +82,16 @@ def run(
     results = _results(where.target_path / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:
-        raise PlaylakeError(_failure(failed, last, settings.home_path / "logs" / "dbt"))
+        raise PlaylakeError(_failure(failed, last, _logs(settings), outcome))
     return results
+
+
+def by_hand(settings: Settings, where: Target, arguments: Sequence[str], *, quiet: bool) -> int:
+    """Run a dbt command with its own output; returns its exit code."""
+    out = sys.stderr if quiet else None
+    return subprocess.run(
+        _command(where, arguments), env=_environment(settings, where), stdout=out, check=False
+    ).returncode
 
 
 def passed(results: Sequence[dict[str, Any]]) -> int:
@@ -120,7 +132,7 @@ def _results(path: Path, since: float) -> list[dict[str, Any]]:
     return found
 
 
-def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path) -> str:
+def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path, outcome: str) -> str:
     if failed:
         names = ", ".join(str(r["unique_id"]).split(".")[2] for r in failed[:5])
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
@@ -128,6 +140,4 @@ def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path) -> str:
         what = f"{len(failed)} of its models and tests failed: {names}{more}. The first says: {first}"
     else:
         what = "dbt ended before it ran a model. Its last words: " + " ".join(" ".join(last).split())[-400:]
-    return (
-        f"The build was not published; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"
-    )
+    return f"{outcome}; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"

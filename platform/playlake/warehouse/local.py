@@ -45,6 +45,10 @@ class Local:
         """What ``dbt/profiles.yml`` asks for."""
         return {"DBT_PLAYLAKE_DATABASE": str(self.database)}
 
+    def can_be_read(self) -> bool:
+        """Whether something was built, and the store runs that its views read."""
+        return self.database.is_file() and (self._settings.profile != "embedded" or bool(self._settings.s3_endpoint))
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Rows by schema and table, of silver and gold."""
         with duck.closing(duckdb.connect(str(self.database), read_only=True)) as connection:

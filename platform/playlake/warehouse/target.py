@@ -37,6 +37,10 @@ class Target(Protocol):
         """What ``dbt/profiles.yml`` asks for, secrets included: never for a log."""
         ...
 
+    def can_be_read(self) -> bool:
+        """Whether there is something to be read, and what it takes to read it is there."""
+        ...
+
     def counts(self) -> dict[tuple[str, str], int]:
         """Rows by schema and table, of silver and gold."""
         ...
