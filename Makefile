@@ -1,9 +1,10 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down logs airflow test lint format lock configuration bench clean
+.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
+TARGET =
 PLAYLAKE := .venv/bin/playlake
 UV := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -19,6 +20,12 @@ install: ## Make .venv and install what is locked
 
 demo: install ## The whole path: servers, listening in, lake, dbt, API and dashboard
 	@$(PLAYLAKE) demo $(if $(HISTORY),--history "$(HISTORY)") $(ARGS)
+
+build: install ## dbt and its tests on the lake as it is, then publish; TARGET=cloud builds on Snowflake
+	@$(PLAYLAKE) build $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+docs: install ## dbt's documentation of every model and column, served on 127.0.0.1 until Ctrl-C
+	@$(PLAYLAKE) docs $(ARGS)
 
 up: ## Start the containers' stack (Docker): Redpanda, MinIO, Redis, all services; ends when the dashboard shows data
 	@$(if $(PROFILES),PROFILES="$(PROFILES)") scripts/stack.sh up

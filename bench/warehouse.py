@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/warehouse.py [1 5 20]
 
-The lake is a real one, on the embedded stack in a folder of its own: the same 500 listeners with 50 plays a day, for 40,
+The lake is a real one, on the embedded stack in a folder of its own: the same 500 listeners, 50 plays a day, for 40,
 200 and 800 days, so that a day is 25,000 plays at each size. Each figure is of the whole command `playlake build`.
 """
 

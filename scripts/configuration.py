@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from playlake.settings import PREFIX, ROOT, Settings
+from playlake.warehouse.snowflake import options as snowflake
 
 _GROUPS = (
-    ("What runs, and where", ("profile", "home", "log_level", "min_free_mb", "heartbeat")),
+    ("What runs, and where", ("profile", "target", "home", "log_level", "min_free_mb", "heartbeat")),
     ("The inbox", ("inbox", "listener")),
     ("The warehouse", ("time_zone", "counts_as_play", "merge_sources", "memory_mb")),
     ("Serving", ("host", "api_port", "dashboard_port", "cache_ttl_s", "redis_url")),
@@ -20,10 +21,18 @@ _GROUPS = (
     ("Checks and alerts", ("max_lag_s", "max_refused_share", "alert_urls", "alert_on")),
     ("The lake writer", ("flush_rows", "flush_seconds", "flush_bytes", "catchup_rows")),
 )
+_SNOWFLAKE = "Snowflake, for the target `cloud`", tuple(snowflake.Snowflake.model_fields)
+_Kind = type[Settings] | type[snowflake.Snowflake]
 
 
-def _type(name: str) -> str:
-    annotation = Settings.model_fields[name].annotation
+def _groups() -> list[tuple[str, tuple[str, ...], _Kind, str]]:
+    """Title, fields, whose they are, and what their variables begin with."""
+    ours: list[tuple[str, tuple[str, ...], _Kind, str]] = [(title, names, Settings, PREFIX) for title, names in _GROUPS]
+    return [*ours, (*_SNOWFLAKE, snowflake.Snowflake, snowflake.PREFIX)]
+
+
+def _type(name: str, of: _Kind) -> str:
+    annotation = of.model_fields[name].annotation
     kinds = [a for a in typing.get_args(annotation) if a is not type(None)] or [annotation]
     if any(typing.get_origin(k) is typing.Literal for k in [annotation, *kinds]):
         literal = next(k for k in [annotation, *kinds] if typing.get_origin(k) is typing.Literal)
@@ -43,8 +52,8 @@ def _type(name: str) -> str:
     return names[kinds[0]]
 
 
-def _default(name: str) -> str:
-    value = Settings.model_fields[name].default
+def _default(name: str, of: _Kind) -> str:
+    value = of.model_fields[name].default
     return "" if value is None else str(value)
 
 
@@ -61,21 +70,21 @@ def markdown() -> str:
         "The embedded profile needs none of them. The secrets of its servers are made at the first `playlake up` and"
         " kept in `<home>/run`, readable by their owner only.",
     ]
-    for title, names in _GROUPS:
+    for title, names, of, prefix in _groups():
         parts += ["", f"## {title}", "", "| variable | kind | default | meaning |", "|---|---|---|---|"]
         for name in names:
-            default = f"`{_default(name)}`" if _default(name) else ""
-            description = Settings.model_fields[name].description
-            parts.append(f"| `{PREFIX}{name.upper()}` | {_type(name)} | {default} | {description} |")
+            default = f"`{_default(name, of)}`" if _default(name, of) else ""
+            description = of.model_fields[name].description
+            parts.append(f"| `{prefix}{name.upper()}` | {_type(name, of)} | {default} | {description} |")
     return "\n".join(parts) + "\n"
 
 
 def dotenv() -> str:
     """``.env.example``."""
     parts = ["# Copy to .env and take the number sign off what you set. docs/configuration.md explains each."]
-    for title, names in _GROUPS:
+    for title, names, of, prefix in _groups():
         parts += ["", f"# {title}"]
-        parts += [f"#{PREFIX}{name.upper()}={_default(name)}" for name in names]
+        parts += [f"#{prefix}{name.upper()}={_default(name, of)}" for name in names]
     return "\n".join(parts) + "\n"
 
 

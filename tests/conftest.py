@@ -20,7 +20,7 @@ from tests.support import lake_of_its_own
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the person who runs the tests reaches them, neither a variable nor a ``.env``."""
     for name in list(os.environ):
-        if name.startswith("PLAYLAKE_"):
+        if name.startswith(("PLAYLAKE_", "SNOWFLAKE_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

@@ -60,7 +60,7 @@ class Cli:
     def __init__(self, home: Path, **settings: object) -> None:
         self.home = home
         settings = {"min_free_mb": 0, **settings}
-        clean = {n: v for n, v in os.environ.items() if not n.startswith(PREFIX)}
+        clean = {n: v for n, v in os.environ.items() if not n.startswith((PREFIX, "SNOWFLAKE_"))}
         self.env = {**clean, f"{PREFIX}HOME": str(home)} | {f"{PREFIX}{n.upper()}": str(v) for n, v in settings.items()}
 
     def start(self, *args: str) -> subprocess.Popen[str]:

@@ -117,13 +117,16 @@ def build_warehouse(settings: Settings, *, full: bool = False, say: Progress = q
     say("looking at the lake")
     versions = tables.snapshot(settings)
     rows = bronze.counts(settings, versions)
-    return _with_bronze(build(settings, versions, full=full, on_progress=say), rows)
+    built = build(settings, versions, live=tables.live_files(settings), full=full, on_progress=say)
+    return _with_bronze(built, rows)
 
 
 def begin_build(settings: Settings, *, say: Progress = quiet) -> Begun | None:
     """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
     versions = tables.snapshot(settings)
-    return begin(settings, versions, on_progress=say) if has_news(settings, versions) else None
+    if not has_news(settings, versions):
+        return None
+    return begin(settings, versions, live=tables.live_files(settings), on_progress=say)
 
 
 def run_build_stage(settings: Settings, build_id: str, stage: str, *, say: Progress = quiet) -> Begun | Built:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout: where ``dbt/`` and ``app/`` are."""
 
 Profile = Literal["embedded", "containers", "cloud"]
+TargetName = Literal["local", "cloud"]
 Port = int
 
 
@@ -35,6 +36,9 @@ class Settings(BaseSettings):
     )
 
     profile: Profile = Field("embedded", description="Which stack: `embedded`, `containers` or `cloud`.")
+    target: TargetName = Field(
+        "local", description="Where dbt builds: `local` (DuckDB) or `cloud` (Snowflake; see `SNOWFLAKE_…`)."
+    )
     home: Path = Field(
         Path(".playlake"), description="The one folder for data, logs, receipts and the embedded servers' state."
     )

@@ -15,6 +15,7 @@ from playlake import events
 from playlake.lake.schema import BRONZE, DEAD_LETTERS, Decoded, bronze_rows
 from playlake.settings import Settings, load_settings
 from playlake.warehouse import dbt, duck
+from playlake.warehouse.local import Local
 
 TOPICS = {"plays": events.PLAYS, "skips": events.SKIPS, "likes": events.LIKES, "currently_playing": events.NOW_PLAYING}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -148,7 +149,9 @@ class Warehouse:
 
     def dbt(self, *command: str, **environment: str) -> list[dict[str, Any]]:
         """Run dbt as it is, and return the results of its nodes."""
-        return dbt.run(self.settings, self.home, self.database, command, lambda _text: None, environment)
+        return dbt.run(
+            self.settings, Local(self.settings, self.home), command, lambda _text: None, variables=environment
+        )
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query finds."""

@@ -59,5 +59,6 @@ def test_it_is_remembered(tmp_path: Path) -> None:
     made = Definition("a", LAKE, whole=False)
     made.save(tmp_path)
     assert load(tmp_path) == made
-    (tmp_path / "definition.json").write_text("[]")
+    assert load(tmp_path, "cloud") is None
+    (tmp_path / "definition-local.json").write_text("[]")
     assert load(tmp_path) is None

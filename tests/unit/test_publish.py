@@ -247,7 +247,7 @@ def test_reading_while_publishing(home: Path, reader: GoldReader) -> None:
 
 def test_going_back_serves_the_build_before(home: Path, reader: GoldReader) -> None:
     for number in (1, 2, 3):
-        publish(home, build(home, number), {"bronze/plays": number}, number * 10)
+        publish(home, build(home, number), {"bronze/plays": number}, build=number * 10)
     assert version_read(reader) == 3
     now = rollback(home)
     found = current(home)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from playlake import log
+from playlake.errors import UsageError
 from playlake.settings import Settings, load_settings
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -25,6 +26,10 @@ _SIGN_OF_LIFE_S = 5.0
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", help="Where dbt builds: local (DuckDB) or cloud (Snowflake). [PLAYLAKE_TARGET]"),
+]
 User = Annotated[str, typer.Option("--user", help="Whose history it is; exports do not say.")]
 Plays = Annotated[int, typer.Option(help="How many plays.")]
 Listeners = Annotated[int, typer.Option(help="By how many listeners.")]
@@ -52,6 +57,18 @@ def load() -> Settings:
     from playlake.stack import attach
 
     return attach(settings)
+
+
+def on_target(settings: Settings, target: str | None) -> Settings:
+    """The settings with the target of the command line, where one is given.
+
+    :raises UsageError: when there is no such target.
+    """
+    if target is None:
+        return settings
+    if target not in ("local", "cloud"):
+        raise UsageError(f"--target {target[:40]!r}: there is local (DuckDB) and cloud (Snowflake).")
+    return settings.model_copy(update={"target": target})
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Json, err, load, progress, show, table
+from playlake.cli.common import Json, Target, err, load, on_target, progress, show, table
 from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
@@ -34,6 +34,7 @@ def build(
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Serve the build before the current one again, and build nothing.")
     ] = False,
+    target: Target = None,
     json: Json = False,
 ) -> None:
     """Run dbt on what is new in the lake, and publish gold if all tests pass."""
@@ -42,7 +43,9 @@ def build(
     from playlake.warehouse.build import rollback as go_back
     from playlake.warehouse.stages import BEGIN, STAGES
 
-    settings = load()
+    settings = on_target(load(), target)
+    if of and target:
+        raise UsageError("--target goes with `--stage begin`: the other stages of a build are run where it was begun.")
     if sum((stage is not None, full_refresh, rollback)) > 1:
         raise UsageError("Of --stage, --full-refresh and --rollback only one can be given.")
     if rollback:
@@ -77,7 +80,7 @@ def build(
 
 def _built_table(built: Any) -> Table:
     rows = [("bronze", built.bronze), *built.silver.items(), *built.gold.items(), ("dead letters", built.dead_letters)]
-    return table("model", "rows", rows=rows, title=f"Build {built.version}")
+    return table("model", "rows", rows=rows, title=f"Build {built.version}, target {built.target}")
 
 
 def _serve(name: str, json: bool) -> NoReturn:

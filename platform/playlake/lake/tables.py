@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
@@ -40,6 +42,18 @@ class WriteFailedError(PlaylakeError):
 def app_id(topic: str, topic_id: str, partition: int) -> str:
     """The Delta application transaction of a partition; a topic made anew has another id and starts over."""
     return f"{topic}:{topic_id}:{partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the log says of a table at one version: its files, and nothing that was replaced since."""
+
+    schema: pa.Schema
+    files: Mapping[str, int]
+    """By the path below the table's folder, the rows."""
+    first: datetime | None
+    """Of ``_kafka_timestamp``, to the millisecond; None where there is no row."""
+    last: datetime | None
 
 
 class Table:
@@ -151,6 +165,22 @@ class Table:
         )
         return frozenset(found.column("_kafka_offset").to_pylist())
 
+    def live(self, version: int) -> Live:
+        """The live files at a version.
+
+        :raises WriteFailedError: when the store failed.
+        """
+        try:
+            table = DeltaTable(self.uri, version=version, storage_options=self._options)
+            actions = pa.table(table.get_add_actions(flatten=True))
+        except (OSError, DeltaError) as error:
+            raise self._failed("read", error) from error
+        files = dict(zip(actions["path"].to_pylist(), actions["num_records"].to_pylist(), strict=True))
+        if not files:
+            return Live(self._schema, {}, None, None)
+        first, last = (actions[f"{of}._kafka_timestamp"].to_pylist() for of in ("min", "max"))
+        return Live(self._schema, files, min(first), max(last))
+
     def prune(self, hours: int, *, dry_run: bool = False) -> list[str]:
         """Remove the files that no version of the table knows and that are older than ``hours``; returns their paths.
 
@@ -196,3 +226,14 @@ def every(settings: Settings) -> list[Table]:
 def snapshot(settings: Settings) -> dict[str, int]:
     """By folder, the latest version of each table; a table that is not there yet is made, empty."""
     return {table.folder: table.version for table in every(settings)}
+
+
+def schemas() -> dict[str, pa.Schema]:
+    """By folder, the columns of each table of the lake."""
+    return {**{folder: BRONZE[topic] for topic, folder in FOLDERS.items()}, DEAD_LETTERS_FOLDER: DEAD_LETTERS}
+
+
+def live_files(settings: Settings) -> Callable[[str, int], Live]:
+    """What tells the live files of a folder of the lake at a version."""
+    known = schemas()
+    return lambda folder, version: Table(settings, folder, known[folder]).live(version)

@@ -1,4 +1,4 @@
-"""Building the warehouse: dbt in a DuckDB file of its own, at one version of each table of the lake.
+"""Building the warehouse: dbt on a target (:mod:`playlake.warehouse.target`), at one version of each table of the lake.
 
 What the tests have passed is published (:mod:`playlake.warehouse.publish`); what they have not stays unseen. A build is
 one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_stage`), as an orchestrator wishes.
@@ -6,20 +6,24 @@ one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_st
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import filelock
 
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import Settings
-from playlake.warehouse import dbt, definition, duck, publish
+from playlake.warehouse import dbt, definition, publish, target
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
+from playlake.warehouse.target import Target
+
+if TYPE_CHECKING:
+    from playlake.warehouse.snowflake.bronze import LiveFiles
 
 Say = Callable[[str], None]
 _PATIENCE_S = 300.0
@@ -37,6 +41,7 @@ class Built:
     dead_letters: int = 0
     tests: int = 0
     versions: dict[str, int] = field(default_factory=dict)
+    target: str = "local"
     seconds: float = 0.0
 
 
@@ -46,29 +51,42 @@ def folder(settings: Settings) -> Path:
 
 
 def build(
-    settings: Settings, versions: Mapping[str, int], *, full: bool = False, on_progress: Say | None = None
+    settings: Settings,
+    versions: Mapping[str, int],
+    *,
+    live: LiveFiles | None = None,
+    full: bool = False,
+    on_progress: Say | None = None,
 ) -> Built:
     """Run all models and tests, then publish gold. What is new since the published build is taken up, no more.
 
     :param versions: by the lake's folder (``bronze/plays``), the Delta version to build from.
     :param full: make everything anew, which gives the same tables.
+    :param live: what the lake's log says of a version; the target ``cloud`` needs it.
     :raises PlaylakeError: when a model or a test fails; what was published before stays.
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
     with _alone(settings) as home:
-        begun = _begin(settings, home, versions, full=full)
-        begun.tests = dbt.passed(_dbt(settings, home, begun, ["build"], say))
-        built = _publish(home, begun, say)
+        begun = _begin(settings, home, versions, live, say, full=full)
+        where = target.of(settings, home, begun.target)
+        begun.tests = dbt.passed(_dbt(settings, where, begun, ["build"], say))
+        built = _publish(where, home, begun, say)
     built.seconds = time.monotonic() - started
     return built
 
 
-def begin(settings: Settings, versions: Mapping[str, int], *, on_progress: Say | None = None) -> Begun:
+def begin(
+    settings: Settings,
+    versions: Mapping[str, int],
+    *,
+    live: LiveFiles | None = None,
+    on_progress: Say | None = None,
+) -> Begun:
     """Begin a build in stages: from here on, an older one that has not been published never will be."""
     say = on_progress or (lambda _text: None)
     with _alone(settings, waiting=say) as home:
-        return _begin(settings, home, versions)
+        return _begin(settings, home, versions, live, say)
 
 
 def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say | None = None) -> Begun | Built:
@@ -92,23 +110,56 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
         if begun is None or begun.id != build_id:
             raise UsageError(f"There is no build {build_id[:40]!r}. `playlake build --stage begin` names a new one.")
         begun.require(stage)
+        where = target.of(settings, home, begun.target)
         if stage == PUBLISH:
-            built = _publish(home, begun, say)
+            built = _publish(where, home, begun, say)
             built.seconds = time.monotonic() - started
             return built
         begun.reopen(stage)
         begun.save(home)
-        begun.passed(stage, dbt.passed(_dbt(settings, home, begun, COMMANDS[stage], say)))
+        begun.passed(stage, dbt.passed(_dbt(settings, where, begun, COMMANDS[stage], say)))
         begun.save(home)
     return begun
+
+
+def documented(settings: Settings, *, on_progress: Say | None = None) -> Path:
+    """Write dbt's documentation of the project, with the types of what is built; returns its one page.
+
+    Where nothing is built, or its servers are away, it is the project's own words alone.
+    """
+    say = on_progress or (lambda _text: None)
+    outcome = "The documentation was not written"
+    with _alone(settings, waiting=say) as home:
+        where = target.of(settings, home, settings.target)
+        bare: list[str] = []
+        if not where.can_be_read():  # without a compilation and a catalog dbt connects to nothing
+            bare = ["--no-compile", "--empty-catalog"]
+            dbt.run(settings, where, ["parse"], say, outcome=outcome)
+        dbt.run(settings, where, ["docs", "generate", "--static", *bare], say, outcome=outcome)
+        page = home / "docs" / "index.html"
+        page.parent.mkdir(exist_ok=True)
+        shutil.copyfile(where.target_path / "static_index.html", page)
+    return page
+
+
+def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> int:
+    """Run dbt by hand on the target of the settings, with its own output; returns its exit code.
+
+    :param quiet: its output goes to standard error, and leaves standard output to others.
+    """
+    with _alone(settings) as home:
+        where = target.of(settings, home, settings.target)
+        where.target_path.mkdir(exist_ok=True)
+        return dbt.by_hand(settings, where, arguments, quiet=quiet)
 
 
 def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
     """Whether a build would publish anything else than the last one: another state of the lake, or other models."""
     home = folder(settings)
-    published, made = publish.current(home), definition.load(home)
+    published, made = publish.current(home), definition.load(home, settings.target)
     return (
         published is None
+        or published.target != settings.target
         or published.seen != versions
         or made is None
         or not made.whole
@@ -146,82 +197,55 @@ def _alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
         lock.release()
 
 
-def _database(home: Path) -> Path:
-    return home / "spotify_data.duckdb"
-
-
-def _begin(settings: Settings, home: Path, versions: Mapping[str, int], *, full: bool = False) -> Begun:
-    begun = Begun.new(versions, load(home))
-    fingerprint, before = definition.fingerprint(settings), definition.load(home)
-    begun.full = full or before is None or before.needs_all(fingerprint, versions) or not _database(home).is_file()
+def _begin(
+    settings: Settings,
+    home: Path,
+    versions: Mapping[str, int],
+    live: LiveFiles | None,
+    say: Say,
+    *,
+    full: bool = False,
+) -> Begun:
+    begun = Begun.new(versions, load(home), settings.target)
+    where = target.of(settings, home, begun.target)
+    fingerprint, before = definition.fingerprint(settings), definition.load(home, begun.target)
+    begun.full = full or before is None or before.needs_all(fingerprint, versions)
     published = publish.current(home)
-    begun.published = published.build if published and not begun.full else 0
+    if published and published.target == begun.target and not begun.full:
+        begun.published = published.build
     begun.save(home)  # first of all: from now on an older build in stages must not go on
     # Half-made tables of a build that fails on the way are as good as none, if it was to make them all anew.
-    definition.Definition(fingerprint, dict(versions), whole=not begun.full).save(home)
-    _pin_bronze(settings, _database(home), versions)
+    definition.Definition(fingerprint, dict(versions), whole=not begun.full).save(home, begun.target)
+    where.pin(versions, live, say)
     return begun
 
 
-def _dbt(settings: Settings, home: Path, begun: Begun, command: Sequence[str], say: Say) -> list[dict[str, Any]]:
-    environment = {
+def _dbt(settings: Settings, where: Target, begun: Begun, command: Sequence[str], say: Say) -> list[dict[str, Any]]:
+    variables = {
         **definition.variables(settings),
         "DBT_PLAYLAKE_BUILD_NUMBER": str(begun.number),
         "DBT_PLAYLAKE_PUBLISHED_BUILD": str(begun.published),
     }
     anew = ["--full-refresh"] if begun.full and command[0] != "test" else []
-    return dbt.run(settings, home, _database(home), [*command, *anew], say, environment)
+    return dbt.run(settings, where, [*command, *anew], say, variables=variables)
 
 
-def _publish(home: Path, begun: Begun, say: Say) -> Built:
+def _publish(where: Target, home: Path, begun: Begun, say: Say) -> Built:
     say("publishing")
-    built = _counts(_database(home))
-    built.version = publish.publish(home, _database(home), begun.versions, begun.number)
-    if made := definition.load(home):
-        replace(made, whole=True).save(home)
+    rows = where.counts()
+    built = Built(version=0, bronze=0, target=where.name)
+    built.silver = {t: n for (s, t), n in rows.items() if s == "silver"}
+    built.gold = {t: n for (s, t), n in rows.items() if s == "gold"}
+    gold = dbt.contracts(where.target_path, "gold")
+    built.version = publish.publish(
+        home,
+        lambda into: where.copy_gold(into, gold, begun.versions),
+        begun.versions,
+        build=begun.number,
+        target=where.name,
+    )
+    if made := definition.load(home, where.name):
+        replace(made, whole=True).save(home, where.name)
     built.tests = begun.tests
     built.versions = dict(begun.versions)
     return built
-
-
-def _pin_bronze(settings: Settings, database: Path, versions: Mapping[str, int]) -> None:
-    """Show each table of the lake to dbt as a view at one version, so that a whole build sees one state."""
-    try:
-        connection = duckdb.connect(str(database))
-    except duckdb.IOException as error:
-        raise PlaylakeError(
-            f"{database} can't be opened ({' '.join(str(error).split())[:200]}). It is dbt's own file: close what else"
-            " has it open. If it is damaged, delete it: the next build makes it anew from the lake."
-        ) from error
-    with duck.closing(connection):
-        duck.configure(connection, settings)
-        connection.execute("create schema if not exists bronze")
-        for path, version in versions.items():
-            table = path.rpartition("/")[2]
-            connection.execute(
-                f"create or replace view bronze.{table} as"
-                f" select * from delta_scan('s3://{settings.s3_bucket}/{path}', version={int(version)})"
-            )
-
-
-def _counts(database: Path) -> Built:
-    with duck.closing(duckdb.connect(str(database), read_only=True)) as connection:
-        connection.execute("set timezone = 'UTC'")
-        names = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where schema_name in ('silver', 'gold')"
-            " union all select schema_name, view_name from duckdb_views() where schema_name = 'silver'"
-            " order by table_name"
-        ).fetchall()
-        rows = {
-            (schema, table): _scalar(connection, f'select count(*) from "{schema}"."{table}"')
-            for schema, table in names
-        }
-    built = Built(version=0, bronze=0)
-    built.silver = {t: n for (s, t), n in rows.items() if s == "silver"}
-    built.gold = {t: n for (s, t), n in rows.items() if s == "gold"}
-    return built
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0

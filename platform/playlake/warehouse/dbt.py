@@ -1,4 +1,4 @@
-"""Running dbt on the project's own database, and saying in a line or two what went wrong."""
+"""Running dbt on a target, and saying in a line or two what went wrong."""
 
 from __future__ import annotations
 
@@ -14,45 +14,58 @@ from typing import Any
 
 from playlake.errors import PlaylakeError
 from playlake.settings import ROOT, Settings
+from playlake.warehouse.target import Target
 
 PROJECT = ROOT / "dbt"
+_WITHOUT_UNIT_TESTS = {"DBT_EXCLUDE_RESOURCE_TYPES": "unit_test"}
+"""They test the models, not the data: `make test` runs them."""
+
+
+def _command(where: Target, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments, "--target", where.name]
+
+
+def _environment(settings: Settings, where: Target) -> dict[str, str]:
+    """The environment of a dbt command, secrets included: never for a log."""
+    ours = {
+        "DBT_PROJECT_DIR": str(PROJECT),
+        "DBT_PROFILES_DIR": str(PROJECT),
+        "DBT_TARGET_PATH": str(where.target_path),
+        "DBT_LOG_PATH": str(_logs(settings)),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    return {**os.environ, **settings.environment(), **where.environment(), **ours}
+
+
+def _logs(settings: Settings) -> Path:
+    return settings.home_path / "logs" / "dbt"
 
 
 def run(
     settings: Settings,
-    home: Path,
-    database: Path,
+    where: Target,
     arguments: Sequence[str],
     say: Callable[[str], None],
+    *,
     variables: Mapping[str, str] | None = None,
+    outcome: str = "The build was not published",
 ) -> list[dict[str, Any]]:
-    """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on ``database``, a DuckDB file.
+    """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on a target.
 
-    :param home: the warehouse's folder, where dbt's own files go.
     :param variables: what the models are to read from the environment (``dbt/macros/settings.sql``).
+    :param outcome: what a failure means, to be said first.
     :returns: the results of its nodes, as in ``run_results.json``.
     :raises PlaylakeError: when a model or a test failed.
     """
-    target, logs = home / "target", settings.home_path / "logs" / "dbt"
-    command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "--log-format", "json", *arguments]
-    paths = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", target, "--log-path", logs]
-    environment = {
-        **os.environ,
-        **settings.environment(),
-        "DBT_PLAYLAKE_DATABASE": str(database),
-        "DBT_EXCLUDE_RESOURCE_TYPES": "unit_test",  # they test the models, not the data: `make test` runs them
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-        **(variables or {}),
-    }
     started = time.time()
     # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
     process = subprocess.Popen(
-        [*command, "--target", "local", *map(str, paths)],
+        _command(where, ["--log-format", "json", *arguments]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env={**_environment(settings, where), **_WITHOUT_UNIT_TESTS, **(variables or {})},
     )
     last: list[str] = []
     with process:
@@ -67,16 +80,34 @@ def run(
         except BaseException:
             process.terminate()
             raise
-    results = _results(target / "run_results.json", started)
+    results = _results(where.target_path / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:
-        raise PlaylakeError(_failure(failed, last, logs))
+        raise PlaylakeError(_failure(failed, last, _logs(settings), outcome))
     return results
+
+
+def by_hand(settings: Settings, where: Target, arguments: Sequence[str], *, quiet: bool) -> int:
+    """Run a dbt command with its own output; returns its exit code."""
+    out = sys.stderr if quiet else None
+    return subprocess.run(
+        _command(where, arguments), env=_environment(settings, where), stdout=out, check=False
+    ).returncode
 
 
 def passed(results: Sequence[dict[str, Any]]) -> int:
     """How many tests passed."""
     return sum(r["status"] in ("pass", "warn") for r in results)
+
+
+def contracts(target_path: Path, schema: str) -> dict[str, dict[str, str]]:
+    """By model of a schema, its columns with the types of their contract, as dbt's manifest has them."""
+    nodes = json.loads((target_path / "manifest.json").read_text())["nodes"].values()
+    return {
+        node["name"]: {name: column["data_type"] for name, column in node["columns"].items()}
+        for node in nodes
+        if node["resource_type"] == "model" and node["schema"].lower() == schema
+    }
 
 
 def _message(line: str) -> str:
@@ -102,7 +133,7 @@ def _results(path: Path, since: float) -> list[dict[str, Any]]:
     return found
 
 
-def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path) -> str:
+def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path, outcome: str) -> str:
     if failed:
         names = ", ".join(str(r["unique_id"]).split(".")[2] for r in failed[:5])
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
@@ -110,6 +141,4 @@ def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path) -> str:
         what = f"{len(failed)} of its models and tests failed: {names}{more}. The first says: {first}"
     else:
         what = "dbt ended before it ran a model. Its last words: " + " ".join(" ".join(last).split())[-400:]
-    return (
-        f"The build was not published; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"
-    )
+    return f"{outcome}; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"

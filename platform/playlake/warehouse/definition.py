@@ -15,7 +15,6 @@ from pathlib import Path
 from playlake.settings import Settings
 from playlake.warehouse import dbt
 
-_FILE = "definition.json"
 _KINDS = (".sql", ".yml", ".yaml", ".csv")
 
 
@@ -59,16 +58,20 @@ class Definition:
         went_back = any(versions.get(path, -1) < version for path, version in self.lake.items())
         return not self.whole or self.fingerprint != fingerprint or went_back
 
-    def save(self, home: Path) -> None:
-        """Remember it."""
-        new = home / f"{_FILE}.{os.getpid()}"
+    def save(self, home: Path, target: str = "local") -> None:
+        """Remember it of a target."""
+        new = home / f"{_file(target)}.{os.getpid()}"
         new.write_text(json.dumps({"fingerprint": self.fingerprint, "lake": self.lake, "whole": self.whole}))
-        new.replace(home / _FILE)
+        new.replace(home / _file(target))
 
 
-def load(home: Path) -> Definition | None:
-    """What was remembered, or None."""
+def load(home: Path, target: str = "local") -> Definition | None:
+    """What was remembered of a target, or None."""
     try:
-        return Definition(**json.loads((home / _FILE).read_text()))
+        return Definition(**json.loads((home / _file(target)).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _file(target: str) -> str:
+    return f"definition-{target}.json"

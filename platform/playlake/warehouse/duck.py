@@ -52,7 +52,7 @@ def _secret_sql(settings: Settings) -> str:
 
 
 def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Let a connection read the lake: load the extensions, give it the store's keys, set UTC and the limit of memory."""
+    """Let a connection read the lake: extensions, the store's keys, UTC and the limit of memory."""
     settings.require_store()
     for name in _EXTENSIONS:
         connection.execute(f"load {_quoted(str(extension_path(name)))}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from playlake.errors import PlaylakeError, UsageError
-from playlake.warehouse import duck
+from playlake.warehouse import duck, local
 
 KEEP = 3
 """Published versions that stay on disk, so that a reader still on an older one is not disturbed."""
@@ -31,6 +31,8 @@ class Current:
     built_at: str
     lake_versions: dict[str, int] = field(default_factory=dict)
     """By the lake's folder, the Delta version that it was built from."""
+    target: str = "local"
+    """Where dbt built it."""
     build: int = 0
     """The number of the build (:class:`~playlake.warehouse.stages.Begun`); 0 where it is not known."""
     taken_back: dict[str, int] = field(default_factory=dict)
@@ -47,15 +49,28 @@ def current(home: Path) -> Current | None:
     try:
         data = json.loads((home / "published" / "CURRENT").read_text())
         versions, taken_back = (_versions(data.get(name, {})) for name in ("lake_versions", "taken_back"))
-        file, number = home / "published" / str(data["file"]), int(data.get("build", 0))
-        return Current(int(data["version"]), file, str(data["built_at"]), versions, number, taken_back)
+        return Current(
+            int(data["version"]),
+            home / "published" / str(data["file"]),
+            str(data["built_at"]),
+            versions,
+            str(data.get("target", "local")),
+            int(data.get("build", 0)),
+            taken_back,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def publish(home: Path, database: Path, versions: Mapping[str, int], build: int = 0) -> int:
-    """Copy gold out of dbt's file and make it current. Returns the new version's number.
+Fill = Callable[[duckdb.DuckDBPyConnection], None]
 
+
+def publish(
+    home: Path, gold: Path | Fill, versions: Mapping[str, int], *, build: int = 0, target: str = "local"
+) -> int:
+    """Copy gold into a new file and make it current. Returns the new version's number.
+
+    :param gold: a DuckDB file that has it, or what fills the schema ``gold`` of the new one.
     :param build: the build's own number, which the next one starts from.
     """
     folder = home / "published"
@@ -66,11 +81,13 @@ def publish(home: Path, database: Path, versions: Mapping[str, int], build: int 
     new = folder / f"{_name(number)}.new"
     new.unlink(missing_ok=True)
     built_at = datetime.now(UTC).isoformat(timespec="seconds")
-    _copy_gold(database, new, (number, built_at, json.dumps(dict(versions), sort_keys=True), build))
-    _sync(new)
+    fill = (lambda into: local.copy_gold(gold, into)) if isinstance(gold, Path) else gold
     final = folder / _name(number)
+    made = Current(number, final, built_at, dict(versions), target, build)
+    _write(new, fill, made)
+    _sync(new)
     new.replace(final)
-    _point(folder, Current(number, final, built_at, dict(versions), build))
+    _point(folder, made)
     _prune(folder, number)
     return number
 
@@ -94,14 +111,15 @@ def rollback(home: Path) -> Current:
         with duck.closing(duckdb.connect(str(path), read_only=True)) as connection:
             connection.execute("set timezone = 'UTC'")
             result = connection.execute("from build_info")
-            names = [c[0] for c in result.description]  # a file of an earlier release has no column `build`
+            names = [c[0] for c in result.description]  # a file of an earlier release has fewer columns
             [info] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     except (duckdb.Error, ValueError) as error:
         raise PlaylakeError(
             f"{path} can't be read ({' '.join(str(error).split())[:200]}), so build {now.version} stays current."
         ) from error
     built_at, versions = info["built_at"].isoformat(timespec="seconds"), _versions(json.loads(info["lake_versions"]))
-    restored = Current(number, path, built_at, versions, int(info.get("build", 0)), now.seen)
+    target, build = str(info.get("target", "local")), int(info.get("build", 0))
+    restored = Current(number, path, built_at, versions, target, build, now.seen)
     _point(folder, restored)
     return restored
 
@@ -114,6 +132,7 @@ def _point(folder: Path, to: Current) -> None:
         "file": to.path.name,
         "built_at": to.built_at,
         "lake_versions": to.lake_versions,
+        "target": to.target,
         "build": to.build,
         "taken_back": to.taken_back,
     }
@@ -131,21 +150,20 @@ def _name(number: int) -> str:
     return f"gold-{number:08d}.duckdb"
 
 
-def _copy_gold(database: Path, new: Path, info: tuple[int, str, str, int]) -> None:
+def _write(new: Path, fill: Fill, made: Current) -> None:
     with duck.closing(duckdb.connect(str(new))) as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.execute(f"attach '{str(database).replace(chr(39), chr(39) * 2)}' as work (read_only)")
         connection.execute("create schema gold")
-        tables = connection.execute(
-            "select table_name from duckdb_tables() where database_name = 'work' and schema_name = 'gold'"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(f'create table gold."{table}" as from work.gold."{table}"')
+        fill(connection)
         connection.execute(
-            "create table build_info (version bigint, built_at timestamptz, lake_versions varchar, build bigint)"
+            "create table build_info"
+            " (version bigint, built_at timestamptz, lake_versions varchar, target varchar, build bigint)"
         )
-        connection.execute("insert into build_info values (?, ?, ?, ?)", info)
-        connection.execute("detach work")
+        versions = json.dumps(made.lake_versions, sort_keys=True)
+        connection.execute(
+            "insert into build_info values (?, ?, ?, ?, ?)",
+            [made.version, made.built_at, versions, made.target, made.build],
+        )
         connection.execute("checkpoint")
 
 

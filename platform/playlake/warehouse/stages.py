@@ -41,7 +41,7 @@ class SupersededError(PlaylakeError):
 
 @dataclass(slots=True)
 class Begun:
-    """A build under way: the Delta versions it reads, and which stages have been passed, with how many tests."""
+    """A build under way: where, of which Delta versions, and which stages it has passed, with how many tests."""
 
     id: str
     versions: dict[str, int]
@@ -49,6 +49,7 @@ class Begun:
     tests: int = 0
     former: list[str] = field(default_factory=list)
     """The builds begun before it, the last ones: they have been taken over."""
+    target: str = "local"
     number: int = 0
     """Milliseconds since 1970; of two builds the later has the higher one, whatever the clock does."""
     published: int = 0
@@ -57,11 +58,11 @@ class Begun:
     """Whether silver is made anew too: the models, their settings or the lake are others than before."""
 
     @classmethod
-    def new(cls, versions: Mapping[str, int], before: Self | None) -> Self:
+    def new(cls, versions: Mapping[str, int], before: Self | None, target: str = "local") -> Self:
         """A build that has passed no stage, and takes over from the one before."""
         former = [*before.former, before.id][-_REMEMBERED:] if before else []
         number = max(int(time.time() * 1000), before.number + 1 if before else 0)
-        return cls(secrets.token_hex(6), dict(versions), former=former, number=number)
+        return cls(secrets.token_hex(6), dict(versions), former=former, target=target, number=number)
 
     def require(self, stage: str) -> None:
         """See that all stages before this one have been passed.
