@@ -9,7 +9,7 @@ from (
 cross join (select sum(landed_rows) as landed_rows from {{ ref('silver_positions') }}) as taken_up
 where coalesce(taken_up.landed_rows, 0) <> bronze.landed_rows
 union all
-select 'told apart', accounted.total, events.total
+select 'told apart' as what, accounted.total as found, events.total as expected
 from (select count(*) as total from {{ ref('silver_events') }}) as events
 cross join (
     select count(*) as total

@@ -44,12 +44,9 @@
     {%- set finder = config.get('meta', {}).get('changed') -%}
     {%- set changed = context[finder](arguments['target_relation']) if finder else changed_keys(keys) -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arguments['target_relation'] }}
-    where exists (
-        select 1
-        from {{ changed }} as changed
-        where {{ same_keys(keys, arguments['target_relation'].identifier, 'changed') }}
-    );
+    delete from {{ arguments['target_relation'] }} as present
+    using {{ changed }} as changed
+    where {{ same_keys(keys, 'present', 'changed') }};
     insert into {{ arguments['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arguments['temp_relation'] }};
 {% endmacro %}

@@ -10,8 +10,8 @@
         from (
             select
                 *,
-                lag(is_change) over in_time as change_before,
-                lead(is_change) over in_time as change_after
+                lag(is_change) over (partition by user_id order by first_played_at, last_played_at, is_change) as change_before,
+                lead(is_change) over (partition by user_id order by first_played_at, last_played_at, is_change) as change_after
             from (
                 select user_id, first_played_at, last_played_at, false as is_change
                 from {{ sessions }}
@@ -20,7 +20,6 @@
                 select distinct user_id, played_at, played_at, true
                 from {{ changed_plays() }} as changed
             ) as spans
-            window in_time as (partition by user_id order by first_played_at, last_played_at, is_change)
         ) as spans
         where is_change or change_before or change_after
     )

@@ -1,5 +1,5 @@
 {{ config(materialized='view', contract={'enforced': false}) }}
 
-select *, played_date as date
+select {{ silver_event_columns() }}, _build, played_date as date
 from {{ ref('silver_plays') }}
 where {{ counts_as_play() }}

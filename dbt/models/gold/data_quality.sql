@@ -13,7 +13,9 @@ events as (
         count(case when master_event_id <> event_id then 1 end) as merged,
         count(
             case
-                when {{ epoch_ms('_kafka_timestamp') }} - {{ epoch_ms('played_at') }} > {{ var('late_hours') }} * 3600000
+                when
+                    {{ epoch_ms('_kafka_timestamp') }} - {{ epoch_ms('played_at') }}
+                    > {{ var('late_hours') }} * 3600000
                     then 1
             end
         ) as late,

@@ -13,15 +13,15 @@ with plays as (
     from {{ ref('counted_plays') }} as plays
     {% if is_incremental() %}
     where
-        plays.played_at >= (select min(first_played_at) from {{ changed_spans(this) }} as spans)
-        and plays.played_at <= (select max(last_played_at) from {{ changed_spans(this) }} as spans)
-        and exists (
-            select 1
-            from {{ changed_spans(this) }} as spans
-            where
-                plays.user_id = spans.user_id
-                and plays.played_at >= spans.first_played_at
-                and plays.played_at <= spans.last_played_at
+        plays.event_id in (
+            select near.event_id
+            from {{ ref('counted_plays') }} as near
+            inner join {{ changed_spans(this) }} as spans
+                on
+                    near.user_id = spans.user_id
+                    and near.played_at >= spans.first_played_at
+                    and near.played_at <= spans.last_played_at
+            where near.played_at >= (select min(earliest.first_played_at) from {{ changed_spans(this) }} as earliest)
         )
     {% endif %}
 ),
@@ -37,7 +37,7 @@ numbered as (
     select
         *,
         sum(starts_session) over (
-            partition by user_id order by played_at, event_id rows unbounded preceding
+            partition by user_id order by played_at, event_id rows between unbounded preceding and current row
         ) as session_number
     from gaps
 )

@@ -71,18 +71,21 @@ neighbours as (
     select known.*
     from {{ this }} as known
     where
-        known.event_type = 'play'
-        and known.played_date >= (select min(played_date) from nearby) - 2
-        and known.played_date <= (select max(played_date) from nearby) + 2
-        and not exists (select 1 from fresh where fresh.event_id = known.event_id)
-        and exists (
-            select 1
-            from nearby
+        known.event_id in (
+            select near.event_id
+            from {{ this }} as near
+            inner join nearby
+                on
+                    near.user_id = nearby.user_id
+                    and {{ track_key('near.') }} = nearby.track_key
+                    and near.played_date >= nearby.played_date - 2
+                    and near.played_date <= nearby.played_date + 2
             where
-                nearby.user_id = known.user_id
-                and nearby.track_key = {{ track_key('known.') }}
-                and nearby.played_date between known.played_date - 2 and known.played_date + 2
+                near.event_type = 'play'
+                and near.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
+                and near.played_date <= (select max(latest.played_date) from nearby as latest) + 2
         )
+        and not exists (select 1 from fresh where fresh.event_id = known.event_id)
 ),
 
 {% set columns %}
@@ -142,7 +145,7 @@ islands as (
         sum(case when span_start <= reached then 0 else 1 end) over (
             partition by user_id, track_key
             order by span_start, span_end, event_id
-            rows unbounded preceding
+            rows between unbounded preceding and current row
         ) as island
     from reaching
 ),
@@ -156,27 +159,29 @@ numbered as (
     from islands
 ),
 
-groups as (
+ranked as (
     select
-        event_id,
-        span_start,
-        span_end,
-        first_value(event_id) over same_play as master_event_id,
-        first_value(span_start) over same_play as master_start,
-        first_value(span_end) over same_play as master_end
+        *,
+        row_number() over (
+            partition by user_id, track_key, island, ordinal order by precision_ms, source_rank, event_id
+        ) as rank
     from numbered
-    window
-        same_play as (
-            partition by user_id, track_key, island, ordinal
-            order by precision_ms, source_rank, event_id
-            rows between unbounded preceding and unbounded following
-        )
 ),
 
 merged as (
-    select event_id, master_event_id
-    from groups
-    where event_id <> master_event_id and span_start <= master_end and master_start <= span_end
+    select record.event_id, master.event_id as master_event_id
+    from ranked as record
+    inner join ranked as master
+        on
+            record.user_id = master.user_id
+            and record.track_key = master.track_key
+            and record.island = master.island
+            and record.ordinal = master.ordinal
+    where
+        record.rank > 1
+        and master.rank = 1
+        and record.span_start <= master.span_end
+        and master.span_start <= record.span_end
 ),
 
 decided as (

@@ -101,12 +101,12 @@ def passed(results: Sequence[dict[str, Any]]) -> int:
 
 
 def contracts(target_path: Path, schema: str) -> dict[str, dict[str, str]]:
-    """By model of a schema, its columns with the types of their contract, as dbt's manifest has them."""
+    """By model of a schema that has a contract, its columns with their types, as dbt's manifest has them."""
     nodes = json.loads((target_path / "manifest.json").read_text())["nodes"].values()
     return {
         node["name"]: {name: column["data_type"] for name, column in node["columns"].items()}
         for node in nodes
-        if node["resource_type"] == "model" and node["schema"].lower() == schema
+        if node["resource_type"] == "model" and node["schema"].lower() == schema and node["contract"]["enforced"]
     }
 
 
