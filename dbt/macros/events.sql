@@ -49,5 +49,5 @@
     _kafka_topic_id,
     _kafka_partition,
     _kafka_offset,
-    current_timestamp as processed_at
+    {{ now_utc() }} as processed_at
 {%- endmacro %}

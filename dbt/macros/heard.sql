@@ -5,6 +5,6 @@
 
 {# Milliseconds without music before a play (played_at is its end); null for a listener's first. #}
 {% macro silence_ms() -%}
-    date_diff('millisecond', lag(played_at) over (partition by user_id order by played_at, event_id), played_at)
+    {{ ms_between('lag(played_at) over (partition by user_id order by played_at, event_id)', 'played_at') }}
     - coalesce(listened_ms, 0)
 {%- endmacro %}

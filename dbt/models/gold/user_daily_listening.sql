@@ -1,10 +1,10 @@
 select
     user_id,
-    cast(played_at as date) as date,
+    {{ date_of_local_time('played_at', "'UTC'") }} as date,
     count(*) as total_plays,
     count(distinct track_id) as unique_tracks,
     count(distinct artist_name) as unique_artists,
     sum(listened_ms) / 60000.0e0 as total_minutes_listened,
-    avg(duration_ms) as avg_track_duration_ms
+    avg(cast(duration_ms as double)) as avg_track_duration_ms
 from {{ ref('silver_plays') }}
-group by user_id, cast(played_at as date)
+group by user_id, {{ date_of_local_time('played_at', "'UTC'") }}

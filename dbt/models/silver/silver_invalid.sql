@@ -15,7 +15,7 @@ select
     _kafka_topic_id,
     _kafka_partition,
     _kafka_offset,
-    current_timestamp as processed_at
+    {{ now_utc() }} as processed_at
 from ({{ first_landed(source('bronze', topic)) }}) as events
 where {{ invalid_reason() }} is not null
 {% if not loop.last %}union all{% endif %}
