@@ -9,6 +9,3 @@
     {%- set given = setting('build_number') -%}
     {{ return(given if given != '0' else (run_started_at.timestamp() * 1000) | int) }}
 {%- endmacro %}
-
-{# The name of the listener's time zone (IANA), checked by the settings of `playlake build`. #}
-{% macro time_zone() -%} {{ return(setting('time_zone')) }} {%- endmacro %}

@@ -33,7 +33,7 @@ select
     named.track_name,
     named.artist_name,
     firsts.first_played_at,
-    cast({{ local_time('firsts.first_played_at') }} as date) as first_date,
+    {{ date_of_local_time('firsts.first_played_at') }} as first_date,
     firsts.last_played_at,
     firsts.play_count
 from firsts

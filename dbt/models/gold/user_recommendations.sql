@@ -24,14 +24,21 @@ votes as (
     where already.track_id is null
 ),
 
+-- The strongest vote is the reason; among equal ones the first by id, so that a build gives the same one again.
+ordered as (
+    select
+        *,
+        row_number() over (partition by user_id, track_id order by vote desc, because_of) as strength
+    from votes
+),
+
 candidates as (
     select
         user_id,
         track_id,
         round(sum(vote), 9) as recommendation_score,
-        -- The strongest vote; among equal ones the first by id, so that a build gives the same reason again.
-        min_by(because_of, (-vote, because_of)) as because_of
-    from votes
+        min(case when strength = 1 then because_of end) as because_of
+    from ordered
     group by user_id, track_id
 ),
 

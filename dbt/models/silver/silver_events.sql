@@ -38,14 +38,14 @@ first_landed as (
 typed as (
     select
         *,
-        cast({{ local_time('played_at') }} as date) as played_date,
+        {{ date_of_local_time('played_at') }} as played_date,
         coalesce(ms_played, duration_ms) as listened_ms,
         coalesce(coalesce(ms_played, duration_ms) > {{ var('long_play_ms') }}, false) as is_long,
         duration_ms is null as is_duration_unknown,
         album_name is null as is_album_unknown,
         device_type is null as is_device_unknown,
         {{ invalid_reason() }} as invalid_reason,
-        {{ dbt.current_timestamp() }} as processed_at
+        {{ now_utc() }} as processed_at
     from first_landed
 ),
 

@@ -232,11 +232,10 @@ def _dbt(settings: Settings, where: Target, begun: Begun, command: Sequence[str]
 
 def _publish(where: Target, home: Path, begun: Begun, say: Say) -> Built:
     say("publishing")
-    rows = where.counts()
-    built = Built(version=0, bronze=0, target=where.name)
-    built.silver = {t: n for (s, t), n in rows.items() if s == "silver"}
-    built.gold = {t: n for (s, t), n in rows.items() if s == "gold"}
     gold = dbt.contracts(where.target_path, "gold")
+    built = Built(version=0, bronze=0, target=where.name)
+    built.silver = where.counts("silver", dbt.models(where.target_path, "silver"))
+    built.gold = where.counts("gold", gold)
     built.version = publish.publish(
         home,
         lambda into: where.copy_gold(into, gold, begun.versions),

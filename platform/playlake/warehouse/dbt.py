@@ -100,6 +100,12 @@ def passed(results: Sequence[dict[str, Any]]) -> int:
     return sum(r["status"] in ("pass", "warn") for r in results)
 
 
+def models(target_path: Path, schema: str) -> list[str]:
+    """The models of a schema, by name, as dbt's manifest has them."""
+    nodes = json.loads((target_path / "manifest.json").read_text())["nodes"].values()
+    return sorted(n["name"] for n in nodes if n["resource_type"] == "model" and n["schema"].lower() == schema)
+
+
 def contracts(target_path: Path, schema: str) -> dict[str, dict[str, str]]:
     """By model of a schema that has a contract, its columns with their types, as dbt's manifest has them."""
     nodes = json.loads((target_path / "manifest.json").read_text())["nodes"].values()

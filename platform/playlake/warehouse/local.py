@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -49,16 +49,11 @@ class Local:
         """Whether something was built, and the store runs that its views read."""
         return self.database.is_file() and (self._settings.profile != "embedded" or bool(self._settings.s3_endpoint))
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Rows by schema and table, of silver and gold."""
+    def counts(self, schema: str, tables: Iterable[str]) -> dict[str, int]:
+        """Rows of tables and views of a schema."""
         with duck.closing(duckdb.connect(str(self.database), read_only=True)) as connection:
             connection.execute("set timezone = 'UTC'")
-            names = connection.execute(
-                "select schema_name, table_name from duckdb_tables() where schema_name in ('silver', 'gold')"
-                " union all select schema_name, view_name from duckdb_views() where schema_name = 'silver'"
-                " order by table_name"
-            ).fetchall()
-            return {(schema, table): _count(connection, schema, table) for schema, table in names}
+            return {table: _count(connection, schema, table) for table in tables}
 
     def copy_gold(
         self,

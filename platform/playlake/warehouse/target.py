@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,8 +41,8 @@ class Target(Protocol):
         """Whether there is something to be read, and what it takes to read it is there."""
         ...
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Rows by schema and table, of silver and gold."""
+    def counts(self, schema: str, tables: Iterable[str]) -> dict[str, int]:
+        """Rows of tables and views of a schema."""
         ...
 
     def copy_gold(

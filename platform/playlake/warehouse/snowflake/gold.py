@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import duckdb
@@ -11,20 +11,11 @@ from playlake.warehouse.snowflake.connection import query
 from playlake.warehouse.snowflake.options import Snowflake
 
 
-def counts(connection: Any, options: Snowflake) -> dict[tuple[str, str], int]:
-    """Rows by schema and table, of silver and gold."""
-    tables = query(
-        connection,
-        f"SELECT table_schema, table_name FROM {options.database}.INFORMATION_SCHEMA.TABLES"
-        " WHERE table_schema IN ('SILVER', 'GOLD') AND table_type IN ('BASE TABLE', 'VIEW') ORDER BY 2",
-    )
-    parts = [
-        f"SELECT '{schema}', '{table}', COUNT(*) FROM {options.database}.{schema}.\"{table}\""
-        for schema, table in tables
-    ]
+def counts(connection: Any, options: Snowflake, schema: str, tables: Iterable[str]) -> dict[str, int]:
+    """Rows of tables and views of a schema."""
+    parts = [f"SELECT '{table}', COUNT(*) FROM {options.database}.{schema}.{table}" for table in tables]
     rows = query(connection, " UNION ALL ".join(parts)) if parts else []
-    found = {(str(s).lower(), str(t).lower()): int(n) for s, t, n in rows}
-    return {key: found[key] for key in sorted(found, key=lambda k: k[1])}
+    return {str(table): int(count) for table, count in sorted(rows)}
 
 
 def copy(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -56,10 +56,10 @@ class Cloud:
         """Whether Snowflake can be read is for it to say."""
         return True
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Rows by schema and table, of silver and gold."""
+    def counts(self, schema: str, tables: Iterable[str]) -> dict[str, int]:
+        """Rows of tables and views of a schema."""
         with connect(self._settings, self._options) as connection:
-            return gold.counts(connection, self._options)
+            return gold.counts(connection, self._options, schema, tables)
 
     def copy_gold(
         self,
