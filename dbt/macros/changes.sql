@@ -44,9 +44,13 @@
     {%- set finder = config.get('meta', {}).get('changed') -%}
     {%- set changed = context[finder](arguments['target_relation']) if finder else changed_keys(keys) -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arguments['target_relation'] }} as present
-    using {{ changed }} as changed
-    where {{ same_keys(keys, 'present', 'changed') }};
-    insert into {{ arguments['target_relation'] }} ({{ columns }})
-    select {{ columns }} from {{ arguments['temp_relation'] }};
+    {%- set dml -%}
+        delete from {{ arguments['target_relation'] }} as present
+        using {{ changed }} as changed
+        where {{ same_keys(keys, 'present', 'changed') }};
+        insert into {{ arguments['target_relation'] }} ({{ columns }})
+        select {{ columns }} from {{ arguments['temp_relation'] }}
+    {%- endset -%}
+    {# DuckDB is in dbt's own transaction here; Snowflake's statements stand alone unless they are put into one. #}
+    {{ return(snowflake_dml_explicit_transaction(dml) if target.type == 'snowflake' else dml) }}
 {% endmacro %}
