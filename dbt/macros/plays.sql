@@ -12,12 +12,12 @@
             listened_ms >= case
                 when duration_ms is null then 30000
                 when duration_ms > 480000 then 240000
-                else duration_ms / 2.0e0
+                else duration_ms / cast(2 as double)
             end,
             false
         )
     {%- elif rule == 'finished' -%}
-        coalesce(reason_end = 'trackdone', ms_played >= duration_ms * 0.95e0, false)
+        coalesce(reason_end = 'trackdone', ms_played >= duration_ms * cast(0.95 as double), false)
     {%- else -%}
         {{ exceptions.raise_compiler_error("var counts_as_play must be any, 30s, half or finished, not '" ~ rule ~ "'") }}
     {%- endif -%}

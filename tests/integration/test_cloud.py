@@ -48,10 +48,10 @@ def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         chosen.bind(("127.0.0.1", 0))
         port = int(chosen.getsockname()[1])
     log = tmp_path_factory.mktemp("fakesnow") / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fakesnow", "-s", "-p", str(port)], stdout=out, stderr=subprocess.STDOUT
-        )
+    command = [sys.executable, "-m", "fakesnow", "-s", "-p", str(port)]
+    with log.open("w") as out:  # what is loaded it keeps below TMPDIR, and does not remove
+        environment = {**os.environ, "TMPDIR": str(log.parent)}
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
     try:
         wait_for(lambda: process.poll() is not None or _answers(port), 60)
         assert process.poll() is None, log.read_text()

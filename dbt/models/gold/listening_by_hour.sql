@@ -16,6 +16,6 @@ select
     {{ iso_weekday('date') }} as weekday,
     hour,
     count(*) as total_plays,
-    coalesce(sum(listened_ms), 0) / 60000.0e0 as total_minutes_listened
+    coalesce(sum(listened_ms), 0) / cast(60000 as double) as total_minutes_listened
 from timed
 group by user_id, date, hour

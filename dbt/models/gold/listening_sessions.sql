@@ -51,7 +51,7 @@ select
     count(*) as total_plays,
     count(distinct track_id) as unique_tracks,
     count(distinct artist_name) as unique_artists,
-    coalesce(sum(listened_ms), 0) / 60000.0e0 as total_minutes_listened,
+    coalesce(sum(listened_ms), 0) / cast(60000 as double) as total_minutes_listened,
     count(case when skipped then 1 end) as skips
 from numbered
 group by user_id, session_number

@@ -52,7 +52,7 @@ scored as (
         pairs.similar_track_id,
         pairs.shared_baskets,
         (pairs.shared_baskets / sqrt(cast(own.baskets as double) * other.baskets))
-        * (pairs.shared_baskets / (pairs.shared_baskets + {{ var('similarity_shrinkage') }}.0e0)) as score
+        * (pairs.shared_baskets / (pairs.shared_baskets + cast({{ var('similarity_shrinkage') }} as double))) as score
     from pairs
     inner join sizes as own on pairs.track_id = own.track_id
     inner join sizes as other on pairs.similar_track_id = other.track_id

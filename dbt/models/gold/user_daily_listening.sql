@@ -6,7 +6,7 @@ select
     count(*) as total_plays,
     count(distinct track_id) as unique_tracks,
     count(distinct artist_name) as unique_artists,
-    coalesce(sum(listened_ms), 0) / 60000.0e0 as total_minutes_listened,
+    coalesce(sum(listened_ms), 0) / cast(60000 as double) as total_minutes_listened,
     avg(cast(duration_ms as double)) as avg_track_duration_ms
 from {{ ref('counted_plays') }} as plays
 where {{ has_changed(['user_id', 'date']) }}

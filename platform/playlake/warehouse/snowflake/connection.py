@@ -17,7 +17,7 @@ _SESSION = {"TIMEZONE": "UTC", "QUERY_TAG": "playlake", "CLIENT_OUT_OF_BAND_TELE
 
 # https://docs.snowflake.com/en/user-guide/client-connectivity-troubleshooting/error-messages
 _LOGIN_REFUSED = {390100, 390101, 390102, 390111, 390114, 390144, 390189, 390195, 390186, 394300, 394304}
-_NO_RIGHTS = {3001, 3003}
+_NO_RIGHTS = {3001, 3003, 3013}
 _NOT_THERE = {2003, 2043}
 _NO_ACCOUNT = {290404, 290403, 390422}
 
