@@ -47,6 +47,8 @@ class Cloud:
             "DBT_SNOWFLAKE_HOST": options.host or "",
             "DBT_SNOWFLAKE_PORT": str(options.port),
             "DBT_SNOWFLAKE_PROTOCOL": options.protocol,
+            # The server that can have no external tables takes no BEGIN either.
+            "DBT_SNOWFLAKE_TRANSACTIONS": str(options.bronze != "loaded").lower(),
         }
         if passphrase := options.passphrase():
             found["DBT_ENV_SECRET_SNOWFLAKE_PASSPHRASE"] = passphrase
