@@ -5,6 +5,8 @@
 
 {# Milliseconds without music before a play (played_at is its end); null for a listener's first. #}
 {% macro silence_ms() -%}
-    date_diff('millisecond', lag(played_at) over (partition by user_id order by played_at, event_id), played_at)
+    {{ dbt.datediff(
+        'lag(played_at) over (partition by user_id order by played_at, event_id)', 'played_at', 'millisecond'
+    ) }}
     - coalesce(listened_ms, 0)
 {%- endmacro %}
