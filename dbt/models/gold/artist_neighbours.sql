@@ -1,6 +1,8 @@
 with artists as (
     select distinct kind, basket, artist_name as item
     from {{ ref('track_baskets') }}
+    -- Without a name it is nobody.
+    where artist_name <> ''
 ),
 
 baskets as (

@@ -29,6 +29,8 @@ by_track as (
 artist_votes as (
     select user_id, artist_name, max(vote) as vote
     from history
+    -- Without a name it is nobody.
+    where artist_name <> ''
     group by user_id, artist_name
 ),
 

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from playlake import __version__
-from playlake.cli import demo, intake, keeping, lake, serving, stack
+from playlake.cli import demo, evaluate, intake, keeping, lake, serving, stack
 from playlake.cli.common import err, one_line, out
 from playlake.errors import PlaylakeError, UsageError, was_interrupted
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for part in (stack.app, intake.app, serving.app, keeping.app, demo.app):
+for part in (stack.app, intake.app, serving.app, evaluate.app, keeping.app, demo.app):
     app.add_typer(part)
 app.add_typer(lake.lake_app, name="lake")
 

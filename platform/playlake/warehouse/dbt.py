@@ -59,6 +59,8 @@ def run(
         process.terminate()
         process.wait()
         raise
+    finally:
+        process.stdout.close()  # type: ignore[union-attr]
     results = _results(target / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:

@@ -22,7 +22,7 @@ _MOST_PLAYS = 50_000_000
 _FROM_FILE = """
     select
         'row-' || row_number() over () as event_id, user_id, 'play' as event_type, track_id, track_id as track_name,
-        null::varchar as artist_name, null::varchar as album_name, null::bigint as duration_ms, played_at,
+        '' as artist_name, null::varchar as album_name, null::bigint as duration_ms, played_at,
         null::varchar as device_type, null::bigint as ms_played, null::bigint as listened_ms,
         null::timestamptz as started_at, null::timestamptz as ended_at, 1.0::double as time_precision_s,
         'file' as source, null::boolean as skipped, false as is_long, true as is_duration_unknown,
@@ -39,9 +39,9 @@ class Trial:
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        self._folder = folder
-        self._database = folder / "scratch.duckdb"
-        self._settings = settings
+        self.folder = folder
+        self.database = folder / "scratch.duckdb"
+        self.settings = settings
 
     def take_lake(self, versions: Mapping[str, int], say: Say) -> None:
         """Silver plays as a build makes them, from the lake at these versions.
@@ -49,12 +49,12 @@ class Trial:
         :raises PlaylakeError: when the model fails, or the lake can't be read.
         """
         with self._connect() as connection:
-            duck.configure(connection, self._settings)
+            duck.configure(connection, self.settings)
             connection.execute("create schema if not exists bronze")
             for path, version in versions.items():
                 connection.execute(
                     f"create or replace view bronze.{path.rpartition('/')[2]} as"
-                    f" select * from delta_scan('s3://{self._settings.s3_bucket}/{path}', version={int(version)})"
+                    f" select * from delta_scan('s3://{self.settings.s3_bucket}/{path}', version={int(version)})"
                 )
         self._dbt(["run", "--select", "silver_plays"], say)
         with self._connect() as connection:
@@ -77,8 +77,12 @@ class Trial:
             connection.execute("create schema if not exists silver")
             self._keep(connection, _FROM_FILE)
         # dbt's connection is made for a lake; here nothing reads one, so any address will do.
-        self._settings = self._settings.model_copy(
-            update={"s3_endpoint": "http://127.0.0.1:9", "s3_access_key": SecretStr("none"), "s3_secret_key": SecretStr("none")}
+        self.settings = self.settings.model_copy(
+            update={
+                "s3_endpoint": "http://127.0.0.1:9",
+                "s3_access_key": SecretStr("none"),
+                "s3_secret_key": SecretStr("none"),
+            }
         )
 
     def plays(self) -> pa.Table:
@@ -123,7 +127,7 @@ class Trial:
             )
 
     def _connect(self, *, read_only: bool = False) -> Any:
-        connection = duckdb.connect(str(self._database), read_only=read_only)
+        connection = duckdb.connect(str(self.database), read_only=read_only)
         connection.execute("set timezone = 'UTC'")
         return duck.closing(connection)
 
@@ -137,11 +141,11 @@ class Trial:
 
     def _dbt(self, arguments: list[str], say: Say) -> None:
         try:
-            dbt.run(self._settings, self._folder, self._database, arguments, say)
+            dbt.run(self.settings, self.folder, self.database, arguments, say)
         except PlaylakeError as error:
             # What it says of a build that was not published is not so here.
             what = str(error).partition("\n")[0].removeprefix("The build was not published; ")
-            log = self._settings.home_path / "logs" / "dbt" / "dbt.log"
+            log = self.settings.home_path / "logs" / "dbt" / "dbt.log"
             raise PlaylakeError(f"The models could not be run: {what}\nDetails: {log}") from error
 
 

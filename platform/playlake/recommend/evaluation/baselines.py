@@ -7,6 +7,7 @@ All rank the same candidates: the training catalogue without what the listener h
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
@@ -61,25 +62,26 @@ def bm25(plays: Plays, fold: Fold, parameters: Parameters) -> Numbers:
     """implicit's BM25Recommender: item-item, weighed by BM25 with the track as the document."""
     from implicit.nearest_neighbours import BM25Recommender
 
-    return _implicit(BM25Recommender(num_threads=0, **parameters), plays, fold)
+    return _implicit(lambda: BM25Recommender(num_threads=0, **parameters), plays, fold)
 
 
 def cosine(plays: Plays, fold: Fold, parameters: Parameters) -> Numbers:
     """implicit's CosineRecommender: item-item cosine of counts."""
     from implicit.nearest_neighbours import CosineRecommender
 
-    return _implicit(CosineRecommender(num_threads=0, **parameters), plays, fold)
+    return _implicit(lambda: CosineRecommender(num_threads=0, **parameters), plays, fold)
 
 
 def als(plays: Plays, fold: Fold, parameters: Parameters) -> Numbers:
     """implicit's AlternatingLeastSquares (Hu, Koren and Volinsky 2008)."""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    return _implicit(AlternatingLeastSquares(random_state=7, **parameters), plays, fold)
+    return _implicit(lambda: AlternatingLeastSquares(random_state=7, **parameters), plays, fold)
 
 
-def _implicit(model: Any, plays: Plays, fold: Fold) -> Numbers:
+def _implicit(make: Callable[[], Any], plays: Plays, fold: Fold) -> Numbers:
     from scipy.sparse import csr_matrix
+    from threadpoolctl import threadpool_limits
 
     catalogue, columns = np.unique(plays.tracks[fold.training], return_inverse=True)
     rows = plays.users[fold.training]
@@ -87,12 +89,15 @@ def _implicit(model: Any, plays: Plays, fold: Fold) -> Numbers:
         (np.ones(len(rows)), (rows, columns)), shape=(len(plays.user_ids), len(catalogue)), dtype=np.float64
     )
     counts.sum_duplicates()
-    model.fit(counts.astype(np.float32) if hasattr(model, "factors") else counts, show_progress=False)
-    ids, scores = model.recommend(fold.users, counts[fold.users], N=DEPTH, filter_already_liked_items=True)
-    # Where it has nothing to say it fills up with a score of nothing (or the lowest number there is).
-    said = (ids >= 0) & (scores > np.finfo(np.float32).min)
-    if not hasattr(model, "factors"):
-        said &= scores > 0
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
+        # It hands itself a matrix in another form than it asks for.
+        warnings.filterwarnings("ignore", message="Method expects CSR input")
+        model = make()
+        model.fit(counts, show_progress=False)
+        ids, scores = model.recommend(fold.users, counts[fold.users], N=DEPTH, filter_already_liked_items=True)
+    # Where it has nothing to say it fills up: with the lowest number there is, or, of neighbours, with a score of 0.
+    factors = hasattr(model, "factors")
+    said = (ids >= 0) & (scores > (np.finfo(np.float32).min if factors else 0))
     return np.where(said, catalogue[np.clip(ids, 0, None)], -1)
 
 

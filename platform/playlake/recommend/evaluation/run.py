@@ -147,5 +147,8 @@ def _best(
 def _compared(own: Method, other: Method) -> Comparison:
     pairs = {metric: paired(own.by_listener[metric], other.by_listener[metric]) for metric in METRICS}
     return Comparison(
-        own.name, other.name, {m: difference for m, (difference, _) in pairs.items()}, {m: r for m, (_, r) in pairs.items()}
+        own.name,
+        other.name,
+        {m: difference for m, (difference, _) in pairs.items()},
+        {m: r for m, (_, r) in pairs.items()},
     )
