@@ -136,3 +136,14 @@ neighbours as (
 {% macro artist_weight() -%}
     {{ '0.0e0' if is_bm25() else var('artist_weight') }}
 {%- endmacro %}
+
+{# What a neighbour's score counts in recommendations, beside the scores of all of the track's neighbours. #}
+{% macro voice() -%}
+    {%- if is_bm25() -%} score
+    {%- else -%}
+        case
+            when score > 0 then score / power(sum(score) over (partition by item), {{ var('voice_exponent') }})
+            else 0.0e0
+        end
+    {%- endif -%}
+{%- endmacro %}

@@ -9,6 +9,7 @@ select
     item as track_number,
     similar_item as similar_track_number,
     score,
+    {{ voice() }} as voice,
     shared_baskets,
     rank
 from neighbours

@@ -20,7 +20,7 @@ by_track as (
     select
         history.user_id,
         alike.similar_track_number as track_number,
-        sum(history.vote * alike.score) as score
+        sum(history.vote * alike.voice) as score
     from history
     inner join {{ ref('track_neighbours') }} as alike on history.track_number = alike.track_number
     group by history.user_id, alike.similar_track_number
@@ -138,7 +138,7 @@ track_reasons as (
         ranked.track_number,
         because.track_name,
         because.artist_name,
-        history.vote * alike.score as vote
+        history.vote * alike.voice as vote
     from ranked
     inner join {{ ref('track_neighbours') }} as alike on ranked.track_number = alike.similar_track_number
     inner join history on ranked.user_id = history.user_id and alike.track_number = history.track_number
@@ -146,7 +146,7 @@ track_reasons as (
     qualify
         row_number() over (
             partition by ranked.user_id, ranked.track_number
-            order by round(history.vote * alike.score, 9) desc, because.track_id
+            order by round(history.vote * alike.voice, 9) desc, because.track_id
         ) = 1
 ),
 

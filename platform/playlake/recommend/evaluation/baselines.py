@@ -31,8 +31,8 @@ def require_implicit() -> None:
     """
     if importlib.util.find_spec("implicit") is None:
         raise PlaylakeError(
-            "The package `implicit` is not installed, which recommendations are compared with:"
-            " `.venv/bin/pip install 'playlake[evaluate]'` (or `pip install implicit`), or give --without-implicit."
+            "The package `implicit` is not installed, which recommendations are compared with. Install it"
+            " (`.venv/bin/pip install implicit`), or give --without-implicit."
         )
 
 
