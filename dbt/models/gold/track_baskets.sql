@@ -66,6 +66,8 @@ kinds as (
     select kind, count(distinct track_number) as tracks, sum(plays) as plays
     from sized
     group by kind
+    -- What a single listener has played tells nothing of what goes together: it is all in one basket.
+    having count(distinct basket) >= {{ var('basket_fewest') }}
 )
 
 select
