@@ -103,6 +103,9 @@ def test_last_leaves_out_each_listeners_last_new_track_and_all_after_it() -> Non
 def test_nothing_to_guess_is_told() -> None:
     with pytest.raises(PlaylakeError, match="nothing to guess"):
         divided(plays_of(*[("a", "x")] * 20), "time")
+    for how in SPLITS:
+        with pytest.raises(PlaylakeError, match="no plays"):
+            divided(plays_of(), how)
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------------

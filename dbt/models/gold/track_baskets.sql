@@ -22,7 +22,7 @@ session_plays as (
         track_id,
         played_at,
         sum(starts_session) over (
-            partition by user_id order by played_at, event_id rows unbounded preceding
+            partition by user_id order by played_at, event_id rows between unbounded preceding and current row
         ) as session_number
     from gaps
 ),

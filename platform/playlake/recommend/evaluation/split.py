@@ -47,6 +47,8 @@ def divided(plays: Plays, how: str, *, share: float = 0.1, last: int = 1, seed: 
         without a time.
     :raises PlaylakeError: when nothing is left to guess.
     """
+    if len(plays) == 0:
+        raise PlaylakeError("There are no plays to evaluate with: land some (`playlake land`), or give a file.")
     if how == "time":
         folds = _by_time(plays, share)
     elif how == "last":
