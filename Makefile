@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench clean
+.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-recommendations clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -10,7 +10,7 @@ UV := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gener
 
 help: ## Show this help
 	@echo "playlake: a listening lakehouse that runs whole on a laptop"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo; echo "  make up PROFILES=orchestration,ui    with Airflow instead of the builder, with Redpanda's console"
 	@echo "  make demo HISTORY=path/to/export     your own Spotify account export: folder, files or zip"
 	@echo "  make demo ARGS=--no-serve            end by itself instead of serving until Ctrl-C"
@@ -55,6 +55,10 @@ format: ## Format the Python code
 
 bench: ## Measure make demo and make test in a fresh clone (docs/benchmarks.md)
 	@bench/fresh_clone.sh
+
+bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python bench/recommendations.py $(ARGS)
 
 lock: install ## Resolve the requirements anew
 	@$(UV) pyproject.toml --extra embedded -o requirements.lock

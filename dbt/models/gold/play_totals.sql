@@ -14,6 +14,7 @@ select
     album_name,
     device_type,
     count(*) as play_count,
+    count(case when {{ is_heard() }} then 1 end) as heard_plays,
     cast(coalesce(sum(listened_ms), 0) as bigint) as listened_ms,
     count(listened_ms) as plays_with_length,
     count(skipped) as plays_with_skip_known,

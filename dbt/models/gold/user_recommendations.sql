@@ -1,63 +1,191 @@
-with heard as (
-    select user_id, track_id, ln(1 + count(*)) as weight
-    from {{ ref('counted_plays') }}
-    where {{ is_heard() }}
-    group by user_id, track_id
+with history as (
+    select
+        tracks.user_id,
+        catalogue.track_number,
+        catalogue.artist_name,
+        {{ vote_weight('tracks') }} as vote
+    from {{ ref('listener_tracks') }} as tracks
+    inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
+    where tracks.history_rank <= {{ var('basket_most_tracks') }}
 ),
 
 -- Whatever was played, heard or skipped, is not new to the listener.
 played as (
-    select distinct user_id, track_id
-    from {{ ref('silver_plays') }}
+    select tracks.user_id, catalogue.track_number
+    from {{ ref('listener_tracks') }} as tracks
+    inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
 ),
 
-votes as (
+by_track as (
     select
-        heard.user_id,
-        similar_to.similar_track_id as track_id,
-        heard.track_id as because_of,
-        heard.weight * similar_to.score as vote
-    from heard
-    inner join {{ ref('track_similarity') }} as similar_to on heard.track_id = similar_to.track_id
-    left join played as already
-        on heard.user_id = already.user_id and similar_to.similar_track_id = already.track_id
-    where already.track_id is null
+        history.user_id,
+        alike.similar_track_number as track_number,
+        sum(history.vote * alike.voice) as score
+    from history
+    inner join {{ ref('track_neighbours') }} as alike on history.track_number = alike.track_number
+    group by history.user_id, alike.similar_track_number
 ),
 
--- The strongest vote is the reason; among equal ones the first by id, so that a build gives the same one again.
-ordered as (
+artist_votes as (
+    select user_id, artist_name, max(vote) as vote
+    from history
+    -- Without a name it is nobody.
+    where artist_name <> ''
+    group by user_id, artist_name
+),
+
+liked_artists as (
+    select user_id, artist_name, sum(vote) as vote
+    from (
+        select user_id, artist_name, vote
+        from artist_votes
+        union all
+        select votes.user_id, alike.similar_artist_name, votes.vote * alike.score
+        from artist_votes as votes
+        inner join {{ ref('artist_neighbours') }} as alike on votes.artist_name = alike.artist_name
+    ) as either
+    group by user_id, artist_name
+),
+
+by_artist as (
     select
-        *,
-        row_number() over (partition by user_id, track_id order by vote desc, because_of) as strength
-    from votes
+        liked.user_id,
+        tracks.track_number,
+        liked.vote * tracks.share_of_best as score
+    from liked_artists as liked
+    inner join {{ ref('track_catalogue') }} as tracks on liked.artist_name = tracks.artist_name
+    where tracks.artist_rank <= {{ var('artist_tracks') }}
+),
+
+taste as (
+    select
+        either.user_id,
+        either.track_number,
+        round(sum(either.track_score) + {{ artist_weight() }} * sum(either.artist_score), 9) as score,
+        round(sum(either.artist_score), 9) as artist_score
+    from (
+        select user_id, track_number, score as track_score, cast(0 as double) as artist_score
+        from by_track
+        union all
+        select user_id, track_number, cast(0 as double), score
+        from by_artist
+    ) as either
+    left join played on either.user_id = played.user_id and either.track_number = played.track_number
+    where played.track_number is null
+    group by either.user_id, either.track_number
+),
+
+listeners as (
+    select played.user_id, count(*) as tracks, coalesce(max(found.tracks), 0) as found
+    from played
+    left join (
+        select user_id, count(*) as tracks
+        from taste
+        group by user_id
+    ) as found on played.user_id = found.user_id
+    group by played.user_id
+),
+
+-- Of so many of the most popular, enough are new to the listener.
+popular as (
+    select listeners.user_id, tracks.track_number
+    from listeners
+    inner join {{ ref('track_catalogue') }} as tracks
+        on tracks.popularity_rank <= listeners.tracks + listeners.found + {{ var('recommendations') }}
+    left join played on listeners.user_id = played.user_id and tracks.track_number = played.track_number
+    left join taste on listeners.user_id = taste.user_id and tracks.track_number = taste.track_number
+    where
+        listeners.found < {{ var('recommendations') }}
+        and played.track_number is null
+        and taste.track_number is null
 ),
 
 candidates as (
-    select
-        user_id,
-        track_id,
-        round(sum(vote), 9) as recommendation_score,
-        min(case when strength = 1 then because_of end) as because_of
-    from ordered
-    group by user_id, track_id
+    select user_id, track_number, score, artist_score
+    from taste
+    union all
+    select user_id, track_number, cast(0 as double), cast(0 as double)
+    from popular
 ),
 
 ranked as (
     select
-        *,
-        row_number() over (partition by user_id order by recommendation_score desc, track_id) as rank
+        candidates.user_id,
+        candidates.track_number,
+        tracks.track_id,
+        tracks.track_name,
+        tracks.artist_name,
+        candidates.score,
+        candidates.artist_score,
+        row_number() over (
+            partition by candidates.user_id
+            order by candidates.score desc, candidates.artist_score desc, tracks.popularity_rank
+        ) as rank
     from candidates
+    inner join {{ ref('track_catalogue') }} as tracks on candidates.track_number = tracks.track_number
+    qualify
+        row_number() over (
+            partition by candidates.user_id
+            order by candidates.score desc, candidates.artist_score desc, tracks.popularity_rank
+        ) <= {{ var('recommendations') }}
+),
+
+-- The strongest voices, sought for what is recommended only; of equal ones the first by id, so that a build gives the
+-- same reason again.
+track_reasons as (
+    select
+        ranked.user_id,
+        ranked.track_number,
+        because.track_name,
+        because.artist_name,
+        history.vote * alike.voice as vote
+    from ranked
+    inner join {{ ref('track_neighbours') }} as alike on ranked.track_number = alike.similar_track_number
+    inner join history on ranked.user_id = history.user_id and alike.track_number = history.track_number
+    inner join {{ ref('track_catalogue') }} as because on history.track_number = because.track_number
+    qualify
+        row_number() over (
+            partition by ranked.user_id, ranked.track_number
+            order by round(history.vote * alike.voice, 9) desc, because.track_id
+        ) = 1
+),
+
+artist_reasons as (
+    select
+        ranked.user_id,
+        ranked.track_number,
+        votes.artist_name,
+        votes.vote * coalesce(alike.score, cast(1 as double)) as vote
+    from ranked
+    inner join artist_votes as votes on ranked.user_id = votes.user_id
+    left join {{ ref('artist_neighbours') }} as alike
+        on votes.artist_name = alike.artist_name and ranked.artist_name = alike.similar_artist_name
+    where votes.artist_name = ranked.artist_name or alike.score is not null
+    qualify
+        row_number() over (
+            partition by ranked.user_id, ranked.track_number
+            order by round(votes.vote * coalesce(alike.score, cast(1 as double)), 9) desc, votes.artist_name
+        ) = 1
 )
 
 select
     ranked.user_id,
     ranked.track_id,
-    tracks.track_name,
-    tracks.artist_name,
-    ranked.recommendation_score,
+    ranked.track_name,
+    ranked.artist_name,
+    ranked.score as recommendation_score,
     ranked.rank,
-    'because you played ' || reasons.track_name || ' by ' || reasons.artist_name as reason
+    case
+        when by_track.track_name is not null
+            then 'because you played ' || by_track.track_name || ' by ' || by_track.artist_name
+        when ranked.artist_score > 0 and by_artist.artist_name = ranked.artist_name
+            then 'more by ' || ranked.artist_name
+        when ranked.artist_score > 0 and by_artist.artist_name is not null
+            then 'because you played ' || by_artist.artist_name
+        else 'popular lately'
+    end as reason
 from ranked
-inner join {{ ref('track_popularity') }} as tracks on ranked.track_id = tracks.track_id
-inner join {{ ref('track_popularity') }} as reasons on ranked.because_of = reasons.track_id
-where ranked.rank <= {{ var('recommendations') }}
+left join track_reasons as by_track
+    on ranked.user_id = by_track.user_id and ranked.track_number = by_track.track_number
+left join artist_reasons as by_artist
+    on ranked.user_id = by_artist.user_id and ranked.track_number = by_artist.track_number

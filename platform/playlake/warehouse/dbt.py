@@ -17,6 +17,8 @@ from playlake.settings import ROOT, Settings
 from playlake.warehouse.target import Target
 
 PROJECT = ROOT / "dbt"
+_NOT_PUBLISHED = "The build was not published"
+_PUBLISHED_STAYS = "What was published before is still served. "
 _WITHOUT_UNIT_TESTS = {"DBT_EXCLUDE_RESOURCE_TYPES": "unit_test"}
 """They test the models, not the data: `make test` runs them."""
 
@@ -49,7 +51,7 @@ def run(
     say: Callable[[str], None],
     *,
     variables: Mapping[str, str] | None = None,
-    outcome: str = "The build was not published",
+    outcome: str = _NOT_PUBLISHED,
 ) -> list[dict[str, Any]]:
     """Run a dbt command (``["build"]``, ``["test", "--select", …]``) on a target.
 
@@ -147,4 +149,4 @@ def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path, outcome:
         what = f"{len(failed)} of its models and tests failed: {names}{more}. The first says: {first}"
     else:
         what = "dbt ended before it ran a model. Its last words: " + " ".join(" ".join(last).split())[-400:]
-    return f"{outcome}; {what}\nWhat was published before is still served. Details: {logs / 'dbt.log'}"
+    return f"{outcome}; {what}\n{_PUBLISHED_STAYS if outcome == _NOT_PUBLISHED else ''}Details: {logs / 'dbt.log'}"

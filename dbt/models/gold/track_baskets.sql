@@ -1,0 +1,82 @@
+with plays as (
+    select user_id, track_id, played_at, played_date, event_id, listened_ms, skipped from {{ ref('counted_plays') }}
+),
+
+gaps as (
+    select
+        user_id,
+        track_id,
+        played_at,
+        played_date,
+        event_id,
+        case
+            when {{ silence_ms() }} > {{ var('session_gap_minutes') }} * 60000 then 1
+            else 0
+        end as starts_session
+    from plays
+    where {{ is_heard() }}
+),
+
+session_plays as (
+    select
+        user_id,
+        track_id,
+        played_at,
+        played_date,
+        sum(starts_session) over (
+            partition by user_id order by played_at, event_id rows between unbounded preceding and current row
+        ) as session_number
+    from gaps
+),
+
+counted as (
+    {% for kind in basket_kinds() %}
+    select
+        '{{ kind }}' as kind,
+        {{ basket_key(kind) }} as basket,
+        track_id,
+        count(*) as plays,
+        max(played_at) as last_played_at
+    from session_plays
+    group by {{ basket_key(kind) }}, track_id
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+),
+
+capped as (
+    select kind, basket, track_id, plays
+    from counted
+    qualify
+        row_number() over (partition by basket order by {{ history_order('plays') }}, track_id)
+        <= {{ var('basket_most_tracks') }}
+),
+
+sized as (
+    select
+        capped.kind,
+        capped.basket,
+        tracks.track_number,
+        tracks.artist_name,
+        cast(capped.plays as double) as plays,
+        cast(count(*) over (partition by capped.basket) as double) as basket_size,
+        cast(sum(capped.plays) over (partition by capped.kind, capped.track_id) as double) as track_plays
+    from capped
+    inner join {{ ref('track_catalogue') }} as tracks on capped.track_id = tracks.track_id
+),
+
+kinds as (
+    select kind, count(distinct track_number) as tracks, sum(plays) as plays
+    from sized
+    group by kind
+    -- What a single listener has played tells nothing of what goes together: it is all in one basket.
+    having count(distinct basket) >= {{ var('basket_fewest') }}
+)
+
+select
+    sized.kind,
+    sized.basket,
+    sized.track_number,
+    sized.artist_name,
+    {{ basket_weight('sized', 'kinds') }} as weight
+from sized
+inner join kinds on sized.kind = kinds.kind

@@ -1,0 +1,53 @@
+with totals as (
+    select track_id, max(last_played_at) as last_played_at
+    from {{ ref('play_totals') }}
+    group by track_id
+),
+
+named as (
+    select totals.track_id, max(plays.track_name) as track_name, max(plays.artist_name) as artist_name
+    from totals
+    inner join {{ ref('play_totals') }} as plays
+        on totals.track_id = plays.track_id and totals.last_played_at = plays.last_played_at
+    group by totals.track_id
+),
+
+latest as (
+    select max(last_played_at) as last_played_at from {{ ref('listener_tracks') }}
+),
+
+listened as (
+    select
+        tracks.track_id,
+        count(case when tracks.heard_plays > 0 then 1 end) as listeners,
+        count(
+            case
+                when
+                    tracks.heard_plays > 0
+                    and tracks.last_played_at >= {{ dbt.dateadd('day', -var('popular_days'), 'latest.last_played_at') }}
+                    then 1
+            end
+        ) as recent_listeners
+    from {{ ref('listener_tracks') }} as tracks
+    cross join latest
+    group by tracks.track_id
+)
+
+select
+    named.track_id,
+    named.track_name,
+    named.artist_name,
+    listened.listeners,
+    listened.recent_listeners,
+    row_number() over (order by named.track_id) as track_number,
+    row_number() over (
+        order by listened.recent_listeners desc, listened.listeners desc, named.track_id
+    ) as popularity_rank,
+    row_number() over (
+        partition by named.artist_name order by listened.listeners desc, named.track_id
+    ) as artist_rank,
+    -- Beside the artist's best known track: 1 for that one itself.
+    cast(listened.listeners as double)
+    / greatest(max(listened.listeners) over (partition by named.artist_name), 1) as share_of_best
+from named
+inner join listened on named.track_id = listened.track_id
