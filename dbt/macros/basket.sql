@@ -13,7 +13,7 @@
 {% macro basket_key(kind) -%}
     {%- if kind == 'user' -%} 'user/' || user_id
     {%- elif kind == 'day' -%} 'day/' || user_id || '/' || cast(played_date as varchar)
-    {%- else -%} 'session/' || user_id || '/' || cast(session_number as varchar)
+    {%- else -%} 'session/' || user_id || '/' || cast(cast(session_number as bigint) as varchar)
     {%- endif -%}
 {%- endmacro %}
 

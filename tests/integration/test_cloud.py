@@ -275,7 +275,7 @@ def test_the_documentation_is_served_until_ctrl_c(built: Built) -> None:
     done = end(process)
     assert (done.code, done.out) == (0, "")
     assert url.startswith("http://127.0.0.1:")
-    for word in ("exposure.spotify_analytics.dashboard", "Up to ten tracks", "TIMESTAMP WITH TIME ZONE"):
+    for word in ("exposure.spotify_analytics.dashboard", "The plays that count", "TIMESTAMP WITH TIME ZONE"):
         assert word in page, word
     # Its scripts are in it: it asks nobody else for anything.
     assert re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="?https?:', page) == []

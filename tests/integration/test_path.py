@@ -144,6 +144,8 @@ def test_simulated_listening_goes_through_its_own_topics(running: Cli, first: di
     running.json("land", "--until-idle")
     repeated = running.json("build")
     assert repeated["bronze"] == built["bronze"] + sent["produced"]
+    told = [repeated["gold"].pop("data_quality"), built["gold"].pop("data_quality")]
+    assert told[0] == told[1] + 3  # that events of each topic came again
     assert (repeated["silver"], repeated["gold"]) == (built["silver"], built["gold"])
     assert_whole(running)
 
