@@ -9,8 +9,8 @@ events as (
     select
         _kafka_topic as topic,
         count(*) as events,
-        count(case when master_event_id = event_id then 1 end) as kept,
-        count(case when master_event_id <> event_id then 1 end) as merged,
+        count(case when is_kept then 1 end) as kept,
+        count(case when not is_kept and invalid_reason is null then 1 end) as merged,
         count(
             case
                 when

@@ -1,5 +1,9 @@
 with plays as (
-    select user_id, track_id, played_at, played_date, event_id, listened_ms, skipped from {{ ref('counted_plays') }}
+    select user_id, track_id, played_at, played_date, event_id, listened_ms, skipped
+    from {{ ref('counted_plays') }}
+    {% if var('basket_days') > 0 %}
+    where played_date > (select max(latest.played_date) from {{ ref('counted_plays') }} as latest) - {{ var('basket_days') }}
+    {% endif %}
 ),
 
 gaps as (
@@ -31,6 +35,11 @@ session_plays as (
 
 counted as (
     {% for kind in basket_kinds() %}
+    {% if kind == 'user' %}
+    select '{{ kind }}' as kind, {{ basket_key(kind) }} as basket, track_id, heard_plays as plays, last_played_at
+    from {{ ref('listener_tracks') }}
+    where heard_plays > 0
+    {% else %}
     select
         '{{ kind }}' as kind,
         {{ basket_key(kind) }} as basket,
@@ -39,6 +48,7 @@ counted as (
         max(played_at) as last_played_at
     from session_plays
     group by {{ basket_key(kind) }}, track_id
+    {% endif %}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 ),

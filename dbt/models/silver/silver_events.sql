@@ -66,24 +66,44 @@ nearby as (
     where event_type = 'play'
 ),
 
--- The plays of the same tracks around the new ones: what they are merged with may change.
+-- The plays of the same tracks around the new ones, ...
+near as (
+    select known.event_id, known.user_id, {{ track_key('known.') }} as track_key, known.source
+    from {{ this }} as known
+    inner join nearby
+        on
+            known.user_id = nearby.user_id
+            and {{ track_key('known.') }} = nearby.track_key
+            and known.played_date >= nearby.played_date - 2
+            and known.played_date <= nearby.played_date + 2
+    where
+        known.event_type = 'play'
+        and known.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
+        and known.played_date <= (select max(latest.played_date) from nearby as latest) + 2
+),
+
+-- ... where more than one source tells of them: what they are merged with may change.
+shared as (
+    select user_id, track_key
+    from (
+        select user_id, track_key, coalesce(source, 'not said') as source
+        from near
+        union all
+        select user_id, {{ track_key() }}, coalesce(source, 'not said')
+        from fresh
+    ) as told
+    group by user_id, track_key
+    having min(source) <> max(source)
+),
+
 neighbours as (
     select known.*
     from {{ this }} as known
     where
         known.event_id in (
             select near.event_id
-            from {{ this }} as near
-            inner join nearby
-                on
-                    near.user_id = nearby.user_id
-                    and {{ track_key('near.') }} = nearby.track_key
-                    and near.played_date >= nearby.played_date - 2
-                    and near.played_date <= nearby.played_date + 2
-            where
-                near.event_type = 'play'
-                and near.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
-                and near.played_date <= (select max(latest.played_date) from nearby as latest) + 2
+            from near
+            inner join shared on near.user_id = shared.user_id and near.track_key = shared.track_key
         )
         and not exists (select 1 from fresh where fresh.event_id = known.event_id)
 ),
@@ -199,6 +219,7 @@ select
     _kafka_timestamp,
     invalid_reason,
     master_event_id,
+    coalesce(master_event_id = event_id, false) as is_kept,
     cast({{ build_number() }} as bigint) as _build
 from decided
 where is_new or old_master is distinct from master_event_id

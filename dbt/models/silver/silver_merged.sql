@@ -17,4 +17,4 @@ select
     merged.processed_at
 from {{ ref('silver_events') }} as merged
 inner join {{ ref('silver_events') }} as master on merged.master_event_id = master.event_id
-where merged.master_event_id <> merged.event_id
+where not merged.is_kept

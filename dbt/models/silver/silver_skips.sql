@@ -1,3 +1,3 @@
 select {{ silver_event_columns() }}, _build
 from {{ ref('silver_events') }}
-where event_type = 'skip' and master_event_id = event_id
+where event_type = 'skip' and is_kept
