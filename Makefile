@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-recommendations clean
+.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-warehouse bench-recommendations clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -55,6 +55,11 @@ format: ## Format the Python code
 
 bench: ## Measure make demo and make test in a fresh clone (docs/benchmarks.md)
 	@bench/fresh_clone.sh
+
+bench-warehouse: ## Measure builds of 1, 5 and 20 million plays, and similarity beside implicit (ARGS="1 5" for less)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python bench/warehouse.py $(ARGS)
+	@.venv/bin/python bench/similarity.py $(ARGS)
 
 bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
 	@scripts/bootstrap.sh dev
