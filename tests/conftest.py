@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from tests.containers import servers
 from tests.support import lake_of_its_own
+
+# Started in the background by a shell, Ctrl-C would be ignored by all that the tests start; they are to heed it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
