@@ -2,7 +2,9 @@ with plays as (
     select user_id, track_id, played_at, played_date, event_id, listened_ms, skipped
     from {{ ref('counted_plays') }}
     {% if var('basket_days') > 0 %}
-    where played_date > (select max(latest.played_date) from {{ ref('counted_plays') }} as latest) - {{ var('basket_days') }}
+    where
+        played_date
+        > (select max(latest.played_date) from {{ ref('counted_plays') }} as latest) - {{ var('basket_days') }}
     {% endif %}
 ),
 
