@@ -161,7 +161,7 @@ def test_similarity_is_what_its_formula_says(running: Cli) -> None:
         for user, *play in connection.execute(
             "select user_id, played_at, event_id, track_id, listened_ms, last_played_at, is_recent from (select *,"
             " max(played_at) over (partition by user_id, track_id) as last_played_at,"
-            " played_date > max(played_date) over () - 365 as is_recent from silver.silver_plays)"
+            " played_date > max(played_date) over (partition by user_id) - 365 as is_recent from silver.silver_plays)"
             " where not coalesce(skipped, false) and coalesce(listened_ms, 30000) >= 30000 order by 1, 2, 3"
         ).fetchall():
             by_user[user].append(tuple(play))

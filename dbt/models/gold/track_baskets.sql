@@ -1,10 +1,22 @@
-with plays as (
-    select user_id, track_id, played_at, played_date, event_id, listened_ms, skipped
+with listeners as (
+    select user_id, max(played_date) as last_date
     from {{ ref('counted_plays') }}
+    group by user_id
+),
+
+plays as (
+    select
+        plays.user_id,
+        plays.track_id,
+        plays.played_at,
+        plays.played_date,
+        plays.event_id,
+        plays.listened_ms,
+        plays.skipped
+    from {{ ref('counted_plays') }} as plays
+    inner join listeners on plays.user_id = listeners.user_id
     {% if var('basket_days') > 0 %}
-    where
-        played_date
-        > (select max(latest.played_date) from {{ ref('counted_plays') }} as latest) - {{ var('basket_days') }}
+    where plays.played_date > listeners.last_date - {{ var('basket_days') }}
     {% endif %}
 ),
 
