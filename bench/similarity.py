@@ -31,7 +31,7 @@ from warehouse import FIRST_DAY, LISTENERS, PLAYS, PLAYS_A_DAY
 CAP = NEIGHBOURS = 50
 
 
-MODELS = ("play_totals", "listener_tracks", "track_catalogue", "track_baskets", "track_neighbours")
+MODELS = ("play_totals", "track_popularity", "listener_tracks", "track_catalogue", "track_baskets", "track_neighbours")
 
 
 def ours(millions: int, folder: Path) -> tuple[float, Path]:

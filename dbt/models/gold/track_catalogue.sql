@@ -1,18 +1,4 @@
-with totals as (
-    select track_id, max(last_played_at) as last_played_at
-    from {{ ref('play_totals') }}
-    group by track_id
-),
-
-named as (
-    select totals.track_id, max(plays.track_name) as track_name, max(plays.artist_name) as artist_name
-    from totals
-    inner join {{ ref('play_totals') }} as plays
-        on totals.track_id = plays.track_id and totals.last_played_at = plays.last_played_at
-    group by totals.track_id
-),
-
-latest as (
+with latest as (
     select max(last_played_at) as last_played_at from {{ ref('listener_tracks') }}
 ),
 
@@ -49,5 +35,5 @@ select
     -- Beside the artist's best known track: 1 for that one itself.
     cast(listened.listeners as double)
     / greatest(max(listened.listeners) over (partition by named.artist_name), 1) as share_of_best
-from named
+from {{ ref('track_popularity') }} as named
 inner join listened on named.track_id = listened.track_id
