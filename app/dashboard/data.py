@@ -17,6 +17,12 @@ def reader() -> GoldReader:
     return GoldReader(folder(load_settings()))
 
 
+@st.cache_resource
+def time_zone() -> str:
+    """Whose days they are."""
+    return load_settings().time_zone
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def _rows(version: int, name: str, parameters: tuple[tuple[str, object], ...]) -> pd.DataFrame:
     return pd.DataFrame(reader().query(name, **dict(parameters)))

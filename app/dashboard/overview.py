@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import streamlit as st
 
-from app.dashboard.data import rows
+from app.dashboard.data import rows, time_zone
 
 
 def show() -> None:
@@ -17,7 +17,7 @@ def show() -> None:
             "No plays yet. Drop in a history with `playlake import`, or run `playlake simulate`; then `playlake build`."
         )
         return
-    st.caption(f"{total.first_day:%d %b %Y} to {total.last_day:%d %b %Y}, days in UTC")
+    st.caption(f"{total.first_day:%d %b %Y} to {total.last_day:%d %b %Y}, days in {time_zone()}")
     figures = [
         ("Plays", f"{total.total_plays:,}"),
         ("Listening time", f"{total.minutes / 60:,.0f} h"),
