@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
@@ -19,6 +20,25 @@ from tests.support import lake_of_its_own
 # Started in the background by a shell, Ctrl-C would be ignored by all that the tests start; they are to heed it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+NETWORK = ("browser", "containers", "contract")
+"""Folders whose tests run one after another: each container that starts or ends changes the machine's network, and
+Chromium then gives up what it is loading (ERR_NETWORK_CHANGED)."""
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """A file's tests on one worker, and all of :data:`NETWORK` on one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "network" if Path(file).parent.name in NETWORK else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Replaces ``--dist loadfile``; other ways of ``--dist`` stay."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
