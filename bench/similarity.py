@@ -29,9 +29,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from warehouse import FIRST_DAY, LISTENERS, PLAYS, PLAYS_A_DAY
 
 CAP = NEIGHBOURS = 50
-
-
-MODELS = ("play_totals", "track_popularity", "listener_tracks", "track_catalogue", "track_baskets", "track_neighbours")
+MODELS = (
+    "play_totals",
+    "first_listens",
+    "track_popularity",
+    "listener_tracks",
+    "track_catalogue",
+    "track_baskets",
+    "track_neighbours",
+)
 
 
 def ours(millions: int, folder: Path) -> tuple[float, Path]:
@@ -67,8 +73,7 @@ def implicits(database: Path) -> float:
     with duckdb.connect(str(database), read_only=True) as connection:
         found = connection.execute(
             "select dense_rank() over (order by user_id) - 1 as listener, track_number - 1 as track, heard_plays"
-            " from silver.listener_tracks join silver.track_catalogue using (track_id) where history_rank <= ?",
-            [CAP],
+            " from silver.listener_tracks join silver.track_catalogue using (track_id)"
         ).fetchnumpy()
     started = time.monotonic()
     with threadpool_limits(1, "blas"):

@@ -19,16 +19,40 @@
     (select distinct {{ keys | join(', ') }} from {{ changed_plays() }} as events)
 {%- endmacro %}
 
+{# SQL: whether `column` is one of the days that have changed. Days by name are what lets an engine leave the rest of the
+   table unread (it knows the least and greatest of each block), however long that is; true where they are too many. #}
+{% macro on_changed_days(column) -%}
+    {%- set days = [] -%}
+    {%- set most = 400 -%}
+    {%- if execute -%}
+        {%- for row in run_query(
+            "select distinct cast(date as varchar) from " ~ changed_plays() ~ " as changed order by 1 limit " ~ (most + 1)
+        ) -%}
+            {%- do days.append("cast('" ~ row[0] ~ "' as date)") -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if days | length > most -%} true
+    {%- elif days -%} {{ column }} in ({{ days | join(', ') }})
+    {%- else -%} false
+    {%- endif -%}
+{%- endmacro %}
+
 {# SQL: whether the row `plays` has a key that has changed; true in a full build. Keys are never null. #}
 {% macro has_changed(keys) -%}
     {%- set _ = ref('silver_events') -%} {# dbt has to see it while parsing, when nothing is incremental #}
     {%- if is_incremental() -%}
+        {% if 'date' in keys %}{{ on_changed_days('plays.date') }} and {% endif -%}
         exists (
             select 1
             from {{ changed_keys(keys) }} as changed
             where {{ same_keys(keys, 'plays', 'changed') }}
         )
     {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{# Whether a query finds anything; asked while running, so that a model can leave out what would read much for nothing. #}
+{% macro has_rows(query) -%}
+    {{ return(not execute or run_query("select count(*) from (" ~ query ~ ") as found")[0][0] | int > 0) }}
 {%- endmacro %}
 
 {% macro same_keys(keys, a, b) -%}

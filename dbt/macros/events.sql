@@ -46,6 +46,11 @@
     {%- else -%} true {%- endif -%}
 {%- endmacro %}
 
+{# Where newly landed rows of a topic are, among others. #}
+{% macro came(topic) -%}
+    {{ return(came_since(topic) if is_incremental() else source('bronze', topic)) }}
+{%- endmacro %}
+
 {# The columns of a silver table of events. #}
 {% macro silver_event_columns() -%}
     event_id,

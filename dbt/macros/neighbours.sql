@@ -31,74 +31,122 @@
 
 {#
   CTEs that end in `neighbours`: for each item of `baskets` (kind, basket, item, weight) the `most` items that are most
-  like it. Each pair is counted once, one way round, and mirrored after: half the rows.
+  like it. Each pair is counted once, with its kinds side by side, and mirrored when it has its scores both ways.
 #}
 {% macro neighbours(baskets, bm25, most) -%}
     {%- set kinds = basket_kinds() -%}
     {%- set total = namespace(of=0.0) -%}
     {%- for kind in kinds -%}{%- set total.of = total.of + var('basket_weights')[kind] -%}{%- endfor -%}
 norms as (
-    select kind, item, sum(weight * weight) as norm, count(*) as baskets
+    select
+        item,
+        {%- for kind in kinds %}
+        sum(case kind when '{{ kind }}' then weight * weight end) as norm_{{ kind }},
+        count(case kind when '{{ kind }}' then 1 end) as baskets_{{ kind }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from {{ baskets }}
-    group by kind, item
+    group by item
 ),
 
 pairs as (
     select
-        a.kind,
         a.item as one_item,
         b.item as other_item,
-        sum(a.weight * b.weight) as together,
-        count(*) as shared_baskets
+        {%- for kind in kinds %}
+        sum(case a.kind when '{{ kind }}' then a.weight * b.weight end) as together_{{ kind }},
+        count(case a.kind when '{{ kind }}' then 1 end) as shared_{{ kind }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from {{ baskets }} as a
     inner join {{ baskets }} as b on a.basket = b.basket and a.item < b.item
-    group by a.kind, a.item, b.item
-    {%- if not bm25 %}
-    having count(*) >= {{ var('similarity_min_support') }}
-    {%- endif %}
+    group by a.item, b.item
 ),
 
-mirrored as (
-    select kind, one_item as item, other_item as similar_item, together, shared_baskets
+{% if not bm25 -%}
+-- What each kind says of a pair: nothing, below the least support.
+weighed as (
+    select
+        one_item,
+        other_item,
+        {%- for kind in kinds %}
+        case
+            when shared_{{ kind }} >= {{ var('similarity_min_support') }}
+                then
+                    {{ var('basket_weights')[kind] / total.of }} * together_{{ kind }}
+                    * (shared_{{ kind }} / (shared_{{ kind }} + {{ var('similarity_shrinkage') }} * cast(1 as double)))
+        end as together_{{ kind }},
+        case
+            when shared_{{ kind }} >= {{ var('similarity_min_support') }} then shared_{{ kind }}
+            else 0
+        end as shared_{{ kind }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from pairs
+),
+
+-- What the popularity of either item of a pair divides by.
+divisors as (
+    select
+        item,
+        {%- for kind in kinds %}
+        power(norm_{{ kind }}, {{ var('popularity_damping') }} - cast(1 as double)) as own_{{ kind }},
+        power(norm_{{ kind }}, -{{ var('popularity_damping') }} * cast(1 as double)) as other_{{ kind }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from norms
+),
+
+both_ways as (
+    select
+        weighed.one_item,
+        weighed.other_item,
+        {%- for score, own, other in [('score', 'one', 'two'), ('score_back', 'two', 'one')] %}
+        {% for kind in kinds -%}
+        coalesce(weighed.together_{{ kind }} * {{ own }}.own_{{ kind }} * {{ other }}.other_{{ kind }}, 0)
+        {{- ' + ' if not loop.last }}
+        {%- endfor %} as {{ score }},
+        {%- endfor %}
+        {% for kind in kinds -%} weighed.shared_{{ kind }}{{ ' + ' if not loop.last }} {%- endfor %} as shared_baskets
+    from weighed
+    inner join divisors as one on weighed.one_item = one.item
+    inner join divisors as two on weighed.other_item = two.item
+),
+{%- else -%}
+both_ways as (
+    select
+        one_item,
+        other_item,
+        {%- for score in ['score', 'score_back'] %}
+        {% for kind in kinds -%}
+        coalesce({{ var('basket_weights')[kind] / total.of }} * together_{{ kind }}, 0){{ ' + ' if not loop.last }}
+        {%- endfor %} as {{ score }},
+        {%- endfor %}
+        {% for kind in kinds -%} shared_{{ kind }}{{ ' + ' if not loop.last }} {%- endfor %} as shared_baskets
+    from pairs
+),
+{%- endif %}
+
+-- To nine digits, so that two engines that add in another order still rank alike.
+scored as (
+    select one_item as item, other_item as similar_item, round(score, 9) as score, shared_baskets
+    from both_ways
+    where shared_baskets > 0
     union all
-    select kind, other_item, one_item, together, shared_baskets
-    from pairs
+    select other_item, one_item, round(score_back, 9), shared_baskets
+    from both_ways
+    where shared_baskets > 0
     {%- if bm25 %}
     union all
-    select kind, item, item, norm, baskets
+    select
+        item,
+        item,
+        round(
+            {% for kind in kinds -%}
+            coalesce({{ var('basket_weights')[kind] / total.of }} * norm_{{ kind }}, 0){{ ' + ' if not loop.last }}
+            {%- endfor %},
+            9
+        ),
+        {% for kind in kinds -%} baskets_{{ kind }}{{ ' + ' if not loop.last }} {%- endfor %}
     from norms
     {%- endif %}
-),
-
-scored as (
-    select
-        mirrored.item,
-        mirrored.similar_item,
-        -- To nine digits, so that two engines that add in another order still rank alike.
-        round(
-            sum(
-                case mirrored.kind
-                    {%- for kind in kinds %}
-                    when '{{ kind }}' then {{ var('basket_weights')[kind] / total.of }}
-                    {%- endfor %}
-                end
-                * mirrored.together
-                {%- if not bm25 %}
-                / (
-                    power(own.norm, cast(1 as double) - {{ var('popularity_damping') }})
-                    * power(other.norm, {{ var('popularity_damping') }})
-                )
-                * (mirrored.shared_baskets / (mirrored.shared_baskets + {{ var('similarity_shrinkage') }} * cast(1 as double)))
-                {%- endif %}
-            ),
-            9
-        ) as score,
-        cast(sum(mirrored.shared_baskets) as bigint) as shared_baskets
-    from mirrored
-    inner join norms as own on mirrored.kind = own.kind and mirrored.item = own.item
-    inner join norms as other on mirrored.kind = other.kind and mirrored.similar_item = other.item
-    group by mirrored.item, mirrored.similar_item
 ),
 
 neighbours as (
@@ -106,7 +154,7 @@ neighbours as (
         item,
         similar_item,
         score,
-        shared_baskets,
+        cast(shared_baskets as bigint) as shared_baskets,
         row_number() over (partition by item order by score desc, shared_baskets desc, similar_item) as rank
     from scored
     qualify row_number() over (partition by item order by score desc, shared_baskets desc, similar_item) <= {{ most }}
@@ -142,7 +190,7 @@ neighbours as (
     {%- if is_bm25() -%} score
     {%- else -%}
         case
-            when score > 0 then cast(score as double) / power(sum(score) over (partition by item), {{ var('voice_exponent') }})
+            when score > 0 then cast(score as double) / power(round(sum(score) over (partition by item), 9), {{ var('voice_exponent') }})
             else cast(0 as double)
         end
     {%- endif -%}

@@ -28,3 +28,18 @@
     {{ ms_between('lag(played_at) over (partition by user_id order by played_at, event_id)', 'played_at') }}
     - coalesce(listened_ms, 0)
 {%- endmacro %}
+
+{# What play_totals has a row of. #}
+{% macro total_keys() -%} user_id, track_id, track_name, artist_name, album_name, device_type {%- endmacro %}
+
+{# What it has of their plays. #}
+{% macro sums_of_plays() -%}
+    count(*) as play_count,
+    count(case when {{ is_heard() }} then 1 end) as heard_plays,
+    coalesce(sum(listened_ms), 0) as listened_ms,
+    count(listened_ms) as plays_with_length,
+    count(skipped) as plays_with_skip_known,
+    count(case when skipped then 1 end) as skips,
+    min(played_at) as first_played_at,
+    max(played_at) as last_played_at
+{%- endmacro %}

@@ -25,6 +25,23 @@
     )
 {%- endmacro %}
 
+{# SQL: whether the row `plays` may lie in one of the spans: by constants, so that an engine leaves other days unread. #}
+{% macro on_days_of_spans(sessions) -%}
+    {%- set found = [] -%}
+    {%- if execute -%}
+        {%- set first -%} {{ date_of_local_time('min(first_played_at)') }} {%- endset -%}
+        {%- set last -%} {{ date_of_local_time('max(last_played_at)') }} {%- endset -%}
+        {%- for row in run_query(
+            "select cast(" ~ first ~ " as varchar), cast(" ~ last ~ " as varchar) from " ~ changed_spans(sessions) ~ " as spans"
+        ) if row[0] -%}
+            {%- do found.append(row) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if found -%}
+        plays.played_date >= cast('{{ found[0][0] }}' as date) and plays.played_date <= cast('{{ found[0][1] }}' as date)
+    {%- else -%} false {%- endif -%}
+{%- endmacro %}
+
 {# The keys to forget: see get_incremental_replace_changed_sql. #}
 {% macro changed_sessions(sessions) -%}
     (select user_id, first_played_at from {{ changed_spans(sessions) }} as spans where not is_change)

@@ -33,7 +33,7 @@ from playlake.warehouse.reader import GoldReader
 from tests.support import HISTORY, Cli, end, wait_for
 
 PASSPHRASE = "nobody-may-read-this"
-EVERY_BUILD_OTHERWISE = {"processed_at", "_build"}
+EVERY_BUILD_OTHERWISE = {"processed_at", "_build", "_first_build"}
 
 
 def _answers(port: int) -> bool:

@@ -19,7 +19,7 @@ from playlake.warehouse.local import Local
 
 TOPICS = {"plays": events.PLAYS, "skips": events.SKIPS, "likes": events.LIKES, "currently_playing": events.NOW_PLAYING}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NOT_COMPARED = ("processed_at", "_build")
+NOT_COMPARED = ("processed_at", "_build", "_first_build")
 """Columns that tell of a build, not of listening."""
 
 
@@ -95,6 +95,7 @@ class Warehouse:
             for table, topic in TOPICS.items():
                 connection.register("empty", BRONZE[topic].empty_table())
                 connection.execute(f"create table bronze.{table} as from empty")
+                connection.execute(f"create view bronze.new_{table} as from bronze.{table}")
             connection.register("empty", DEAD_LETTERS.empty_table())
             connection.execute("create table bronze.dead_letters as from empty")
         return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from playlake.errors import PlaylakeError, UnavailableError, UsageError
+from playlake.warehouse.local import copy_gold
 from playlake.warehouse.publish import KEEP, current, publish, rollback
 from playlake.warehouse.queries import QUERIES
 from playlake.warehouse.reader import GoldReader
@@ -53,8 +54,13 @@ def build(home: Path, number: int, rows: int = 3) -> Path:
     return path
 
 
+def copied(work: Path, *tables: str) -> Callable[[duckdb.DuckDBPyConnection], None]:
+    """What copies gold of dbt's file: the models that there are, whatever else is left in it."""
+    return lambda into: copy_gold(work, into, tables or ("one", "other"))
+
+
 def publish_build(home: Path, number: int, rows: int = 3) -> int:
-    return publish(home, build(home, number, rows), {"bronze/plays": number})
+    return publish(home, copied(build(home, number, rows)), {"bronze/plays": number})
 
 
 def files(home: Path) -> list[str]:
@@ -107,6 +113,17 @@ def test_queries_have_parameters_and_rows_have_names(home: Path, reader: GoldRea
     assert row["built_at"].tzinfo is not None
 
 
+def test_a_table_of_a_model_that_is_no_more_is_not_published(home: Path) -> None:
+    work = build(home, 1)
+    publish(home, copied(work, "one"), {})
+    now = current(home)
+    assert now is not None
+    with duckdb.connect(str(now.path), read_only=True) as connection:
+        assert connection.execute("select table_name from duckdb_tables() where schema_name = 'gold'").fetchall() == [
+            ("one",)
+        ]
+
+
 def test_days_without_a_play_are_days_of_none(home: Path, reader: GoldReader) -> None:
     path = build(home, 1)
     with duckdb.connect(str(path)) as connection:
@@ -115,7 +132,7 @@ def test_days_without_a_play_are_days_of_none(home: Path, reader: GoldReader) ->
             " ('you', date '2021-12-30', 2, 30.0), ('me', date '2022-01-03', 1, 6.0))"
             " as t(user_id, date, total_plays, total_minutes_listened)"
         )
-    publish(home, path, {"bronze/plays": 1})
+    publish(home, copied(path, "user_daily_listening"), {"bronze/plays": 1})
     found = [(f"{r['date']:%m-%d}", r["plays"], round(r["hours"], 3)) for r in reader.query("plays_by_day")]
     assert found == [("12-30", 5, 1.5), ("12-31", 0, 0), ("01-01", 0, 0), ("01-02", 0, 0), ("01-03", 1, 0.1)]
 
@@ -177,7 +194,7 @@ def test_a_build_that_can_not_be_copied_changes_nothing(home: Path, reader: Gold
     publish_build(home, 1)
     (home / "broken.duckdb").write_bytes(b"no database" * 1000)
     with pytest.raises(duckdb.Error):
-        publish(home, home / "broken.duckdb", {})
+        publish(home, copied(home / "broken.duckdb"), {})
     assert version_read(reader) == 1
     assert publish_build(home, 2) == 2
     assert files(home) == gold(1, 2)
@@ -247,7 +264,7 @@ def test_reading_while_publishing(home: Path, reader: GoldReader) -> None:
 
 def test_going_back_serves_the_build_before(home: Path, reader: GoldReader) -> None:
     for number in (1, 2, 3):
-        publish(home, build(home, number), {"bronze/plays": number}, build=number * 10)
+        publish(home, copied(build(home, number)), {"bronze/plays": number}, build=number * 10)
     assert version_read(reader) == 3
     now = rollback(home)
     found = current(home)

@@ -6,7 +6,8 @@ with firsts as (
         track_id,
         min(first_played_at) as first_played_at,
         max(last_played_at) as last_played_at,
-        cast(sum(play_count) as bigint) as play_count
+        cast(sum(play_count) as bigint) as play_count,
+        cast(sum(heard_plays) as bigint) as heard_plays
     from {{ ref('play_totals') }} as plays
     where {{ has_changed(['user_id', 'track_id']) }}
     group by user_id, track_id
@@ -35,6 +36,7 @@ select
     firsts.first_played_at,
     {{ date_of_local_time('firsts.first_played_at') }} as first_date,
     firsts.last_played_at,
-    firsts.play_count
+    firsts.play_count,
+    firsts.heard_plays
 from firsts
 inner join named on firsts.user_id = named.user_id and firsts.track_id = named.track_id

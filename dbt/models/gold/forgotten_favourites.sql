@@ -1,11 +1,11 @@
 with heard as (
-    select * from {{ ref('listener_tracks') }}
+    select * from {{ ref('first_listens') }}
     where heard_plays > 0
 ),
 
 listeners as (
     select user_id, max(last_played_at) as last_played_at
-    from {{ ref('listener_tracks') }}
+    from {{ ref('first_listens') }}
     group by user_id
 )
 

@@ -13,15 +13,14 @@ with plays as (
     from {{ ref('counted_plays') }} as plays
     {% if is_incremental() %}
     where
-        plays.event_id in (
-            select near.event_id
-            from {{ ref('counted_plays') }} as near
-            inner join {{ changed_spans(this) }} as spans
-                on
-                    near.user_id = spans.user_id
-                    and near.played_at >= spans.first_played_at
-                    and near.played_at <= spans.last_played_at
-            where near.played_at >= (select min(earliest.first_played_at) from {{ changed_spans(this) }} as earliest)
+        {{ on_days_of_spans(this) }}
+        and exists (
+            select 1
+            from {{ changed_spans(this) }} as spans
+            where
+                plays.user_id = spans.user_id
+                and plays.played_at >= spans.first_played_at
+                and plays.played_at <= spans.last_played_at
         )
     {% endif %}
 ),

@@ -1,7 +1,22 @@
-with listeners as (
-    select user_id, max(played_date) as last_date
-    from {{ ref('counted_plays') }}
-    group by user_id
+with
+{% if basket_kinds() != ['user'] %}
+-- Where each listener's latest sessions begin.
+numbered_sessions as (
+    select
+        user_id,
+        first_played_at,
+        row_number() over (partition by user_id order by first_played_at desc) as number_back
+    from {{ ref('listening_sessions') }}
+),
+
+listeners as (
+    select sessions.user_id, min(sessions.first_played_at) as since
+    from numbered_sessions as sessions
+    cross join (select count(distinct user_id) as listeners from numbered_sessions) as counted
+    where
+        sessions.number_back
+        <= greatest(floor({{ var('basket_sessions') }} / counted.listeners), {{ var('basket_sessions_each') }})
+    group by sessions.user_id
 ),
 
 plays as (
@@ -14,10 +29,8 @@ plays as (
         plays.listened_ms,
         plays.skipped
     from {{ ref('counted_plays') }} as plays
-    inner join listeners on plays.user_id = listeners.user_id
-    {% if var('basket_days') > 0 %}
-    where plays.played_date > listeners.last_date - {{ var('basket_days') }}
-    {% endif %}
+    inner join listeners on plays.user_id = listeners.user_id and plays.played_at >= listeners.since
+    where plays.played_at >= (select min(earliest.since) from listeners as earliest)
 ),
 
 gaps as (
@@ -47,12 +60,12 @@ session_plays as (
     from gaps
 ),
 
+{% endif %}
 counted as (
     {% for kind in basket_kinds() %}
     {% if kind == 'user' %}
     select '{{ kind }}' as kind, {{ basket_key(kind) }} as basket, track_id, heard_plays as plays, last_played_at
     from {{ ref('listener_tracks') }}
-    where heard_plays > 0
     {% else %}
     select
         '{{ kind }}' as kind,

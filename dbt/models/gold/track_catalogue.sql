@@ -1,5 +1,5 @@
 with latest as (
-    select max(last_played_at) as last_played_at from {{ ref('listener_tracks') }}
+    select max(last_played_at) as last_played_at from {{ ref('first_listens') }}
 ),
 
 listened as (
@@ -14,7 +14,7 @@ listened as (
                     then 1
             end
         ) as recent_listeners
-    from {{ ref('listener_tracks') }} as tracks
+    from {{ ref('first_listens') }} as tracks
     cross join latest
     group by tracks.track_id
 )

@@ -6,13 +6,12 @@ with history as (
         {{ vote_weight('tracks') }} as vote
     from {{ ref('listener_tracks') }} as tracks
     inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
-    where tracks.history_rank <= {{ var('basket_most_tracks') }}
 ),
 
 -- Whatever was played, heard or skipped, is not new to the listener.
 played as (
     select tracks.user_id, catalogue.track_number
-    from {{ ref('listener_tracks') }} as tracks
+    from {{ ref('first_listens') }} as tracks
     inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
 ),
 

@@ -25,7 +25,7 @@ with landed as (
         _kafka_partition,
         _kafka_offset,
         _kafka_timestamp
-    from {{ source('bronze', topic) }}
+    from {{ came(topic) }}
     where {{ newly_landed() }}
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
@@ -52,7 +52,7 @@ typed as (
 {% if is_incremental() %}
 -- An event that silver has stays as it landed first.
 fresh as (
-    select typed.*
+    select typed.*, known._first_build
     from typed
     left join {{ this }} as known on typed.event_id = known.event_id
     where
@@ -100,7 +100,9 @@ neighbours as (
     select known.*
     from {{ this }} as known
     where
-        known.event_id in (
+        known.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
+        and known.played_date <= (select max(latest.played_date) from nearby as latest) + 2
+        and known.event_id in (
             select near.event_id
             from near
             inner join shared on near.user_id = shared.user_id and near.track_key = shared.track_key
@@ -112,7 +114,7 @@ neighbours as (
     event_id, user_id, event_type, track_id, track_name, artist_name, album_name, duration_ms, played_at, device_type,
     ms_played, started_at, ended_at, time_precision_s, source, skipped, reason_end, _kafka_topic, _kafka_topic_id,
     _kafka_partition, _kafka_offset, _kafka_timestamp, played_date, listened_ms, is_long, is_duration_unknown,
-    is_album_unknown, is_device_unknown, invalid_reason, processed_at
+    is_album_unknown, is_device_unknown, invalid_reason, processed_at, _first_build
 {% endset %}
 events as (
     select {{ columns }}, cast(null as varchar) as old_master, true as is_new from fresh
@@ -121,7 +123,7 @@ events as (
 ),
 {% else %}
 events as (
-    select *, cast(null as varchar) as old_master, true as is_new from typed
+    select *, cast(null as bigint) as _first_build, cast(null as varchar) as old_master, true as is_new from typed
 ),
 {% endif %}
 
@@ -220,6 +222,7 @@ select
     invalid_reason,
     master_event_id,
     coalesce(master_event_id = event_id, false) as is_kept,
-    cast({{ build_number() }} as bigint) as _build
+    cast({{ build_number() }} as bigint) as _build,
+    coalesce(_first_build, cast({{ build_number() }} as bigint)) as _first_build
 from decided
 where is_new or old_master is distinct from master_event_id

@@ -15,7 +15,7 @@ with landed as (
         _kafka_partition,
         count(*) as landed_rows,
         max(_kafka_offset) + 1 as next_offset
-    from {{ source('bronze', topic) }}
+    from {{ came(topic) }}
     where {{ newly_landed() }}
     group by _kafka_topic, _kafka_topic_id, _kafka_partition
     {% if not loop.last %}union all{% endif %}

@@ -211,12 +211,13 @@ def _begin(
     fingerprint, before = definition.fingerprint(settings), definition.load(home, begun.target)
     begun.full = full or before is None or before.needs_all(fingerprint, versions)
     published = publish.current(home)
+    since: dict[str, int] = {}
     if published and published.target == begun.target and not begun.full:
-        begun.published = published.build
+        begun.published, since = published.build, published.lake_versions
     begun.save(home)  # first of all: from now on an older build in stages must not go on
     # Half-made tables of a build that fails on the way are as good as none, if it was to make them all anew.
     definition.Definition(fingerprint, dict(versions), whole=not begun.full).save(home, begun.target)
-    where.pin(versions, live, say)
+    where.pin(versions, since, live, say)
     return begun
 
 

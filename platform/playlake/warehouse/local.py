@@ -11,6 +11,9 @@ from playlake.errors import PlaylakeError
 from playlake.settings import Settings
 from playlake.warehouse import duck
 
+_MOST_FILES = 500
+"""With more new files than this, all are read: the rows that are new are told by their positions, files only help."""
+
 
 class Local:
     """DuckDB as the warehouse of a build (:class:`playlake.warehouse.target.Target`)."""
@@ -22,8 +25,10 @@ class Local:
         self.database = home / "spotify_data.duckdb"
         self.target_path = home / "target"
 
-    def pin(self, versions: Mapping[str, int], _live: object, _say: Callable[[str], None]) -> None:
-        """Show each table of the lake to dbt as a view at one version."""
+    def pin(
+        self, versions: Mapping[str, int], since: Mapping[str, int], _live: object, _say: Callable[[str], None]
+    ) -> None:
+        """Show each table of the lake to dbt as a view at one version, and what is new in it as another."""
         try:
             connection = duckdb.connect(str(self.database))
         except duckdb.IOException as error:
@@ -36,9 +41,17 @@ class Local:
             connection.execute("create schema if not exists bronze")
             for path, version in versions.items():
                 table = path.rpartition("/")[2]
+                uri = f"s3://{self._settings.s3_bucket}/{path}"
                 connection.execute(
                     f"create or replace view bronze.{table} as"
-                    f" select * from delta_scan('s3://{self._settings.s3_bucket}/{path}', version={int(version)})"
+                    f" select * from delta_scan('{uri}', version={int(version)})"
+                )
+                new = _new_files(connection, uri, version, since[path]) if path in since else None
+                connection.execute(
+                    f"create or replace view bronze.new_{table} as select * from bronze.{table}"
+                    if new is None
+                    else f"create or replace view bronze.new_{table} as"
+                    f" select * from delta_scan('{uri}', version={int(version)}) where {_among(new)}"
                 )
 
     def environment(self) -> dict[str, str]:
@@ -58,22 +71,42 @@ class Local:
     def copy_gold(
         self,
         into: duckdb.DuckDBPyConnection,
-        _tables: Mapping[str, Mapping[str, str]],
+        tables: Mapping[str, Mapping[str, str]],
         _versions: Mapping[str, int],
     ) -> None:
         """Copy the file's gold into another."""
-        copy_gold(self.database, into)
+        copy_gold(self.database, into, tables)
 
 
-def copy_gold(database: Path, into: duckdb.DuckDBPyConnection) -> None:
-    """Copy the tables of gold from one file into another."""
-    into.execute(f"attach '{str(database).replace(chr(39), chr(39) * 2)}' as work (read_only)")
-    tables = into.execute(
-        "select table_name from duckdb_tables() where database_name = 'work' and schema_name = 'gold'"
-    ).fetchall()
-    for (table,) in tables:
+def copy_gold(database: Path, into: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> None:
+    """Copy these tables of gold from one file into another; others may be left there of models that are no more."""
+    into.execute(f"attach '{_quoted(str(database))}' as work (read_only)")
+    for table in tables:
         into.execute(f'create table gold."{table}" as from work.gold."{table}"')
     into.execute("detach work")
+
+
+def _new_files(connection: duckdb.DuckDBPyConnection, uri: str, version: int, since: int) -> list[str] | None:
+    """The files of a table's version that an earlier one had not: all rows that came since, and maybe others that were
+    written anew. None where they are many, or the log has forgotten the earlier one.
+    """
+    try:
+        rows = connection.execute(
+            f"select data_file from delta_list_files('{uri}', version={int(version)})"
+            f" except select data_file from delta_list_files('{uri}', version={int(since)}) limit {_MOST_FILES + 1}"
+        ).fetchall()
+    except duckdb.Error:
+        return None
+    return None if len(rows) > _MOST_FILES else sorted(str(file) for (file,) in rows)
+
+
+def _among(files: Iterable[str]) -> str:
+    named = ", ".join(f"'{_quoted(file)}'" for file in files)
+    return f"filename in ({named})" if named else "false"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from playlake.errors import PlaylakeError, UsageError
-from playlake.warehouse import duck, local
+from playlake.warehouse import duck
 
 KEEP = 3
 """Published versions that stay on disk, so that a reader still on an older one is not disturbed."""
@@ -65,12 +65,10 @@ def current(home: Path) -> Current | None:
 Fill = Callable[[duckdb.DuckDBPyConnection], None]
 
 
-def publish(
-    home: Path, gold: Path | Fill, versions: Mapping[str, int], *, build: int = 0, target: str = "local"
-) -> int:
+def publish(home: Path, fill: Fill, versions: Mapping[str, int], *, build: int = 0, target: str = "local") -> int:
     """Copy gold into a new file and make it current. Returns the new version's number.
 
-    :param gold: a DuckDB file that has it, or what fills the schema ``gold`` of the new one.
+    :param fill: what fills the schema ``gold`` of the new file.
     :param build: the build's own number, which the next one starts from.
     """
     folder = home / "published"
@@ -81,7 +79,6 @@ def publish(
     new = folder / f"{_name(number)}.new"
     new.unlink(missing_ok=True)
     built_at = datetime.now(UTC).isoformat(timespec="seconds")
-    fill = (lambda into: local.copy_gold(gold, into)) if isinstance(gold, Path) else gold
     final = folder / _name(number)
     made = Current(number, final, built_at, dict(versions), target, build)
     _write(new, fill, made)

@@ -29,8 +29,12 @@ class Target(Protocol):
         """Where dbt's artifacts of this target go."""
         ...
 
-    def pin(self, versions: Mapping[str, int], live: LiveFiles | None, say: Say) -> None:
-        """Show each table of the lake to dbt at one version, so that a whole build sees one state."""
+    def pin(self, versions: Mapping[str, int], since: Mapping[str, int], live: LiveFiles | None, say: Say) -> None:
+        """Show each table of the lake to dbt at one version, so that a whole build sees one state.
+
+        :param since: the versions that silver has taken up for certain, if any. A target may show what came in files
+            after them as ``new_…``, so that a build need not read all of bronze to find what is new.
+        """
         ...
 
     def environment(self) -> dict[str, str]:

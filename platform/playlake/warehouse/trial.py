@@ -112,7 +112,7 @@ class Trial:
                 " select * exclude (play_number) from trial.plays semi join training using (play_number)"
             )
         given = json.dumps({**variables, "recommendations": most})
-        models = ["play_totals", "track_popularity", "tag:recommendations"]
+        models = ["play_totals", "first_listens", "track_popularity", "listening_sessions", "tag:recommendations"]
         self._dbt(["run", "--full-refresh", "--select", *models, "--vars", given], say)
         with self._connect(read_only=True) as connection:
             return _table(

@@ -26,8 +26,10 @@ class Cloud:
         self._options: Snowflake = load_snowflake()
         self.target_path = home / "target-cloud"
 
-    def pin(self, versions: Mapping[str, int], live: bronze.LiveFiles | None, say: Say) -> None:
-        """Bring bronze to these versions."""
+    def pin(
+        self, versions: Mapping[str, int], _since: Mapping[str, int], live: bronze.LiveFiles | None, say: Say
+    ) -> None:
+        """Bring bronze to these versions. Snowflake itself knows which files can't hold what is new."""
         if live is None:
             raise PlaylakeError("A build on Snowflake needs the lake's log: begin it by `playlake build`.")
         say("connecting to Snowflake")
