@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import duckdb
@@ -76,7 +77,8 @@ def implicits(database: Path) -> float:
             " from silver.listener_tracks join silver.track_catalogue using (track_id)"
         ).fetchnumpy()
     started = time.monotonic()
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # implicit, of the matrix that it makes of ours itself
         counts = csr_matrix((found["heard_plays"].astype(np.float64), (found["listener"], found["track"])))
         model = BM25Recommender(K=NEIGHBOURS, num_threads=0)
         model.fit(counts, show_progress=False)
