@@ -15,6 +15,7 @@
         when trim(track_id) = '' then 'no track'
         when duration_ms < 0 then 'negative duration_ms'
         when ms_played < 0 then 'negative ms_played'
+        when greatest(coalesce(duration_ms, 0), coalesce(ms_played, 0)) > 2147483647 then 'longer than 24 days'
         when ended_at < started_at then 'ends before it starts'
     end
 {%- endmacro %}

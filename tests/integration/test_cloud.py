@@ -17,19 +17,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import httpx
+import msgspec
 import pytest
 import sqlglot
 from deltalake import DeltaTable, write_deltalake
 from sqlglot import exp
 
+from playlake import events
+from playlake.broker import Producer
 from playlake.lake.options import storage_options
 from playlake.warehouse.publish import current
 from playlake.warehouse.reader import GoldReader
+from tests.models.warehouse import NOW, play
 from tests.support import HISTORY, Cli, end, wait_for
 
 PASSPHRASE = "nobody-may-read-this"
@@ -84,7 +89,9 @@ def built(cli: Cli, fakesnow: int) -> Built:
         "SNOWFLAKE_ADMIN_PASSWORD": PASSPHRASE,
         "SNOWFLAKE_PRIVATE_KEY_FILE_PWD": PASSPHRASE,
     }
+    cli.env |= {"PLAYLAKE_TIME_ZONE": "America/New_York", "PLAYLAKE_COUNTS_AS_PLAY": "half"}
     cli("simulate", "--plays", "3000", "--listeners", "20")
+    produce_hard_cases(cli.settings())
     if history := os.environ.get(HISTORY):
         cli("import", history)
     cli("land", "--until-idle")
@@ -97,6 +104,41 @@ def built(cli: Cli, fakesnow: int) -> Built:
     cloud = cli("build", "--target", "cloud", "--json")
     said = "".join((first.out, first.err, again.err, cloud.out, cloud.err))
     return Built(cli, local, cloud.json, said)
+
+
+def produce_hard_cases(settings: Any) -> None:
+    """What simulated listening has none of: several sources, invalid events, copies, dead letters, a player seen."""
+    made: list[events.Event] = []
+    for n in range(20):
+        at = f"2025-03-{n + 1:02} 23:59:40"  # the export's record is of the next minute, and of the next day
+        made.append(play(at, user_id="two", source="listenbrainz", track_id=f"lb{n}", track_name=f"Song {n % 7}"))
+        at = f"2025-03-{n + 2:02} 00:00:00"
+        record = {"source": "export_account", "time_precision_s": 60.0, "duration_ms": None, "track_id": f"ex{n}"}
+        made.append(play(at, user_id="two", track_name=f"song {n % 7} ", ms_played=190_000, **record))
+    made.append(play("2025-03-01 10:00:00", user_id="two", source=None, track_id="nobody says", track_name="Un"))
+    made.append(play("2025-03-01 10:00:10", user_id="two", source="lastfm", track_id="fm", track_name="Un"))
+    made += [play("2025-03-01 10:00:00", user_id="bad", track_id=f"b{ms}", ms_played=ms) for ms in (-1, 3_000_000_000)]
+    made.append(play("2025-03-01 10:00:00", user_id=" "))
+    seen = [
+        events.CurrentlyPlaying(
+            user_id="two",
+            track_id=f"t{n // 2}",
+            track_name="Title",
+            artist="Artist",
+            started_at=NOW,
+            detected_at=NOW + timedelta(seconds=5 * n),
+        )
+        for n in range(5)
+    ]
+    with Producer(settings) as producer:
+        for event in [*made, *made[:5]]:
+            producer.send(events.PLAYS, event.user_id, events.encode(event))
+        for player in seen:
+            producer.send(events.NOW_PLAYING, player.user_id, events.encode(player))
+        for year in (1970, 1971, 1972):
+            old = msgspec.structs.replace(made[0], played_at=datetime(year, 1, 1, tzinfo=UTC))
+            producer.send(events.PLAYS, "two", events.encode(old))
+        producer.send(events.PLAYS, "two", b"{")
 
 
 def connection(cli: Cli) -> Any:
@@ -129,6 +171,10 @@ def test_both_targets_count_the_same(built: Built) -> None:
     assert built.cloud["version"] == built.local["version"] + 1
     assert built.cloud["tests"] > 60
     assert built.cloud["silver"]["silver_plays"] >= 3000
+    assert built.cloud["silver"]["silver_merged"] == 21
+    assert built.cloud["silver"]["silver_invalid"] == 3
+    assert built.cloud["dead_letters"] == 4
+    assert built.cloud["gold"]["data_quality"] > 12
 
 
 _KINDS = {
@@ -217,7 +263,9 @@ def test_what_is_read_is_the_build_of_the_cloud(built: Built) -> None:
     reader = GoldReader(warehouse(built.cli))
     overview = reader.query("overview")[0]
     reader.close()
-    assert overview["total_plays"] == built.local["silver"]["silver_plays"]
+    with duckdb.connect(str(warehouse(built.cli) / "spotify_data.duckdb"), read_only=True) as local:
+        [(counted,)] = local.execute("select count(*) from gold.counted_plays").fetchall()
+    assert 0 < overview["total_plays"] == counted < built.local["silver"]["silver_plays"]
 
 
 _DUCKDB_ONLY = {

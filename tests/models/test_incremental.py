@@ -14,7 +14,7 @@ import pytest
 
 from playlake import events
 from playlake.sources.simulator import Simulation, Simulator
-from tests.models.warehouse import NOW, TOPICS, Warehouse, differences
+from tests.models.warehouse import NOW, TOPICS, Warehouse, differences, play
 
 pytestmark = pytest.mark.timeout(600)
 YEAR = timedelta(days=365)
@@ -72,9 +72,16 @@ def steps(home: Path, made: dict[str, list[events.Event]]) -> dict[str, Any]:
         tables[name] = warehouse.tables()
 
     warehouse.land(first)
+    # At midnight, by two sources; and days later the same track by one of them.
+    midnight = [
+        play("2025-11-09T23:59:50", user_id="edge", source="listenbrainz"),
+        play("2025-11-10T00:00:00", user_id="edge", source="export_account", time_precision_s=60.0, duration_ms=None),
+    ]
+    warehouse.land(midnight, partition=3)
     warehouse.land(made["skips"], "skips")
     build("first")
     warehouse.land(last_days)
+    warehouse.land([play("2025-11-12T10:00:00", user_id="edge", source="listenbrainz")], partition=3)
     warehouse.land(made["likes"], "likes")
     build("more days")
     # Late, out of order, and twice, while another source begins to tell of the same plays; then the build fails.
@@ -85,7 +92,7 @@ def steps(home: Path, made: dict[str, list[events.Event]]) -> dict[str, Any]:
     warehouse.land(export[len(export) // 2 :], partition=1, topic_id="made anew")
     build("a year late")
     build("from nothing", full=True)
-    return {**tables, "plays": len(plays) + len(a_year_late), "merged": len(export)}
+    return {**tables, "plays": len(plays) + len(a_year_late) + 2, "merged": len(export) + 1}
 
 
 def test_a_build_from_nothing_gives_the_same_tables(steps: dict[str, Any]) -> None:
@@ -116,3 +123,17 @@ def test_a_second_run_changes_nothing(home: Path, steps: dict[str, Any]) -> None
     warehouse.run("run")
     assert differences(steps["from nothing"], warehouse.tables()) == {}
     assert warehouse.rows("select count(*) from silver.silver_events where _build > 5") == [(0,)]
+
+
+def test_an_event_that_comes_again_with_other_content_stays_as_it_landed(tmp_path: Path) -> None:
+    """Even where the broker stamped the later one earlier: gold knows nothing of the row that would be gone."""
+    warehouse = Warehouse.at(tmp_path / "warehouse")
+    warehouse.land([play("2025-11-12T10:00:00", event_id="one", track_id="first")])
+    warehouse.run()
+    other = play("2025-11-15T10:00:00", event_id="one", track_id="second")
+    warehouse.land([other], at=NOW - timedelta(days=1))
+    warehouse.run()
+    assert warehouse.rows("select track_id, play_count from gold.first_listens") == [("first", 1)]
+    assert warehouse.rows("select measure, row_count from gold.data_quality where measure = 'duplicate'") == [
+        ("duplicate", 1)
+    ]

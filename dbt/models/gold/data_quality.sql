@@ -39,9 +39,10 @@ measures as (
     from {{ ref('silver_invalid') }}
     group by _kafka_topic, reason
     union all
-    select _kafka_topic, 'dead letter', reason, count(*)
+    -- What stands after a colon is this message's own.
+    select _kafka_topic, 'dead letter', split_part(reason, ':', 1), count(*)
     from {{ source('bronze', 'dead_letters') }}
-    group by _kafka_topic, reason
+    group by _kafka_topic, split_part(reason, ':', 1)
     union all
     select topic, 'late', 'landed more than {{ var("late_hours") }} hours after it was played', late from events
     union all

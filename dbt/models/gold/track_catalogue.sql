@@ -26,6 +26,11 @@ select
     listened.listeners,
     listened.recent_listeners,
     row_number() over (order by named.track_id) as track_number,
+    -- Sources give a song ids of their own; by artist and title it is one.
+    first_value(named.track_id) over (
+        partition by {{ track_key('named.') }} order by named.track_id
+        rows between unbounded preceding and unbounded following
+    ) as song,
     row_number() over (
         order by listened.recent_listeners desc, listened.listeners desc, named.track_id
     ) as popularity_rank,

@@ -8,11 +8,12 @@ with history as (
     inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
 ),
 
--- Whatever was played, heard or skipped, is not new to the listener.
+-- Whatever was played, heard or skipped, is not new to the listener, by whichever id.
 played as (
-    select tracks.user_id, catalogue.track_number
+    select tracks.user_id, same_song.track_number
     from {{ ref('first_listens') }} as tracks
-    inner join {{ ref('track_catalogue') }} as catalogue on tracks.track_id = catalogue.track_id
+    inner join {{ ref('track_catalogue') }} as own on tracks.track_id = own.track_id
+    inner join {{ ref('track_catalogue') }} as same_song on own.song = same_song.song
 ),
 
 by_track as (
@@ -90,11 +91,11 @@ popular as (
     select listeners.user_id, tracks.track_number
     from listeners
     inner join {{ ref('track_catalogue') }} as tracks
-        on tracks.popularity_rank <= listeners.tracks + listeners.found + {{ var('recommendations') }}
+        on tracks.popularity_rank <= listeners.tracks + listeners.found + {{ 3 * var('recommendations') }}
     left join played on listeners.user_id = played.user_id and tracks.track_number = played.track_number
     left join taste on listeners.user_id = taste.user_id and tracks.track_number = taste.track_number
     where
-        listeners.found < {{ var('recommendations') }}
+        listeners.found < {{ 3 * var('recommendations') }}
         and played.track_number is null
         and taste.track_number is null
 ),
@@ -107,26 +108,44 @@ candidates as (
     from popular
 ),
 
-ranked as (
+best as (
     select
         candidates.user_id,
         candidates.track_number,
         tracks.track_id,
         tracks.track_name,
         tracks.artist_name,
+        tracks.song,
+        tracks.share_of_best,
+        tracks.recent_listeners,
         candidates.score,
         candidates.artist_score,
         row_number() over (
             partition by candidates.user_id
             order by candidates.score desc, candidates.artist_score desc, tracks.popularity_rank
-        ) as rank
+        ) as place
     from candidates
     inner join {{ ref('track_catalogue') }} as tracks on candidates.track_number = tracks.track_number
+    -- A song has an id of each source at most; of so many, enough are different songs.
     qualify
         row_number() over (
             partition by candidates.user_id
             order by candidates.score desc, candidates.artist_score desc, tracks.popularity_rank
-        ) <= {{ var('recommendations') }}
+        ) <= {{ 3 * var('recommendations') }}
+),
+
+songs as (
+    select *
+    from best
+    qualify row_number() over (partition by user_id, song order by place) = 1
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by user_id order by place) as rank
+    from songs
+    qualify row_number() over (partition by user_id order by place) <= {{ var('recommendations') }}
 ),
 
 -- The strongest voices, sought for what is recommended only; of equal ones the first by id, so that a build gives the
@@ -154,12 +173,12 @@ artist_reasons as (
         ranked.user_id,
         ranked.track_number,
         votes.artist_name,
-        votes.vote * coalesce(alike.score, cast(1 as double)) as vote
+        {{ artist_weight() }} * ranked.share_of_best * votes.vote * coalesce(alike.score, cast(1 as double)) as vote
     from ranked
     inner join artist_votes as votes on ranked.user_id = votes.user_id
     left join {{ ref('artist_neighbours') }} as alike
         on votes.artist_name = alike.artist_name and ranked.artist_name = alike.similar_artist_name
-    where votes.artist_name = ranked.artist_name or alike.score is not null
+    where ranked.artist_score > 0 and (votes.artist_name = ranked.artist_name or alike.score is not null)
     qualify
         row_number() over (
             partition by ranked.user_id, ranked.track_number
@@ -175,13 +194,17 @@ select
     ranked.score as recommendation_score,
     ranked.rank,
     case
-        when by_track.track_name is not null
-            then 'because you played ' || by_track.track_name || ' by ' || by_track.artist_name
-        when ranked.artist_score > 0 and by_artist.artist_name = ranked.artist_name
-            then 'more by ' || ranked.artist_name
-        when ranked.artist_score > 0 and by_artist.artist_name is not null
-            then 'because you played ' || by_artist.artist_name
-        else 'popular lately'
+        -- The strongest voice of all: a track's, or an artist's.
+        when
+            by_track.track_name is not null
+            and round(by_track.vote, 9) >= coalesce(round(by_artist.vote, 9), cast(0 as double))
+            then
+                'because you played ' || by_track.track_name
+                || case when by_track.artist_name <> '' then ' by ' || by_track.artist_name else '' end
+        when by_artist.artist_name = ranked.artist_name then 'more by ' || ranked.artist_name
+        when by_artist.artist_name is not null then 'because you played ' || by_artist.artist_name
+        when ranked.recent_listeners > 0 then 'popular lately'
+        else 'popular'
     end as reason
 from ranked
 left join track_reasons as by_track

@@ -39,8 +39,6 @@ typed as (
     select
         *,
         {{ date_of_local_time('played_at') }} as played_date,
-        coalesce(ms_played, duration_ms) as listened_ms,
-        coalesce(coalesce(ms_played, duration_ms) > {{ var('long_play_ms') }}, false) as is_long,
         duration_ms is null as is_duration_unknown,
         album_name is null as is_album_unknown,
         device_type is null as is_device_unknown,
@@ -50,80 +48,75 @@ typed as (
 ),
 
 {% if is_incremental() %}
--- An event that silver has stays as it landed first.
+-- An event that silver has stays as it landed first; only a copy that the broker stamped earlier stands for it.
 fresh as (
     select typed.*, known._first_build
     from typed
     left join {{ this }} as known on typed.event_id = known.event_id
     where
         known.event_id is null
-        or typed._kafka_timestamp < known._kafka_timestamp
-),
-
-nearby as (
-    select distinct user_id, {{ track_key() }} as track_key, played_date
-    from fresh
-    where event_type = 'play'
-),
-
--- The plays of the same tracks around the new ones, ...
-near as (
-    select known.event_id, known.user_id, {{ track_key('known.') }} as track_key, known.source
-    from {{ this }} as known
-    inner join nearby
-        on
-            known.user_id = nearby.user_id
-            and {{ track_key('known.') }} = nearby.track_key
-            and known.played_date >= nearby.played_date - 2
-            and known.played_date <= nearby.played_date + 2
-    where
-        known.event_type = 'play'
-        and known.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
-        and known.played_date <= (select max(latest.played_date) from nearby as latest) + 2
-),
-
--- ... where more than one source tells of them: what they are merged with may change.
-shared as (
-    select user_id, track_key
-    from (
-        select user_id, track_key, coalesce(source, 'not said') as source
-        from near
-        union all
-        select user_id, {{ track_key() }}, coalesce(source, 'not said')
-        from fresh
-    ) as told
-    group by user_id, track_key
-    having min(source) <> max(source)
-),
-
-neighbours as (
-    select known.*
-    from {{ this }} as known
-    where
-        known.played_date >= (select min(earliest.played_date) from nearby as earliest) - 2
-        and known.played_date <= (select max(latest.played_date) from nearby as latest) + 2
-        and known.event_id in (
-            select near.event_id
-            from near
-            inner join shared on near.user_id = shared.user_id and near.track_key = shared.track_key
+        or (
+            typed._kafka_timestamp < known._kafka_timestamp
+            and typed.user_id = known.user_id
+            and typed.track_id = known.track_id
+            and typed.event_type = known.event_type
+            and typed.played_at = known.played_at
         )
-        and not exists (select 1 from fresh where fresh.event_id = known.event_id)
 ),
 
 {% set columns %}
     event_id, user_id, event_type, track_id, track_name, artist_name, album_name, duration_ms, played_at, device_type,
     ms_played, started_at, ended_at, time_precision_s, source, skipped, reason_end, _kafka_topic, _kafka_topic_id,
-    _kafka_partition, _kafka_offset, _kafka_timestamp, played_date, listened_ms, is_long, is_duration_unknown,
-    is_album_unknown, is_device_unknown, invalid_reason, processed_at, _first_build
+    _kafka_partition, _kafka_offset, _kafka_timestamp, played_date, is_duration_unknown, is_album_unknown,
+    is_device_unknown, invalid_reason, processed_at, _first_build
 {% endset %}
+{% set several = has_rows(listeners_of_several_sources(this)) %}
+{% if several %}
+listeners as (
+    {{ listeners_of_several_sources(this) }}
+),
+
+nearby as (
+    select distinct fresh.user_id, {{ track_key('fresh.') }} as track_key
+    from fresh
+    inner join listeners on fresh.user_id = listeners.user_id
+    where fresh.event_type = 'play'
+),
+
+-- All plays of the tracks that were played anew: what they are merged with may change.
+neighbours as (
+    select known.*
+    from {{ this }} as known
+    inner join listeners on known.user_id = listeners.user_id
+    inner join nearby on known.user_id = nearby.user_id and {{ track_key('known.') }} = nearby.track_key
+    where
+        known.event_type = 'play'
+        and not exists (select 1 from fresh where fresh.event_id = known.event_id)
+),
+{% endif %}
+
 events as (
-    select {{ columns }}, cast(null as varchar) as old_master, true as is_new from fresh
+    select
+        {{ columns }},
+        cast(null as varchar) as old_master,
+        cast(null as bigint) as old_listened_ms,
+        true as is_new
+    from fresh
+    {% if several %}
     union all
-    select {{ columns }}, master_event_id as old_master, false as is_new from neighbours
+    select {{ columns }}, master_event_id, listened_ms, false
+    from neighbours
+    {% endif %}
 ),
 {% else %}
 events as (
-    select *, cast(null as bigint) as _first_build, cast(null as varchar) as old_master, true as is_new from typed
+    select
+        *,
+        cast(null as bigint) as _first_build,
+        cast(null as varchar) as old_master,
+        cast(null as bigint) as old_listened_ms,
+        true as is_new
+    from typed
 ),
 {% endif %}
 
@@ -135,84 +128,42 @@ spans as (
         coalesce(source, 'not said') as source,
         {{ span_start() }} as span_start,
         {{ span_end() }} as span_end,
+        {{ known_start() }} as known_start,
+        {{ known_end() }} as known_end,
+        coalesce(ms_played, duration_ms) as length_ms,
         {{ precision_ms() }} as precision_ms,
         {{ source_rank() }} as source_rank
     from events
     where event_type = 'play' and invalid_reason is null and {{ setting('merge_sources') | lower }}
 ),
 
--- Only tracks that a listener has from more than one source can have anything to merge.
-contested as (
-    select user_id, track_key
-    from spans
-    group by user_id, track_key
-    having min(source) <> max(source)
-),
+{{ merged_records('spans') }},
 
-reaching as (
+-- What the records of a play know of its length, where its master does not.
+lengths as (
     select
-        spans.*,
-        max(spans.span_end) over (
-            partition by spans.user_id, spans.track_key
-            order by spans.span_start, spans.span_end, spans.event_id
-            rows between unbounded preceding and 1 preceding
-        ) as reached
-    from spans
-    inner join contested on spans.user_id = contested.user_id and spans.track_key = contested.track_key
-),
-
-islands as (
-    select
-        *,
-        sum(case when span_start <= reached then 0 else 1 end) over (
-            partition by user_id, track_key
-            order by span_start, span_end, event_id
-            rows between unbounded preceding and current row
-        ) as island
-    from reaching
-),
-
-numbered as (
-    select
-        *,
-        row_number() over (
-            partition by user_id, track_key, island, source order by span_start, span_end, event_id
-        ) as ordinal
-    from islands
-),
-
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by user_id, track_key, island, ordinal order by precision_ms, source_rank, event_id
-        ) as rank
-    from numbered
-),
-
-merged as (
-    select record.event_id, master.event_id as master_event_id
-    from ranked as record
-    inner join ranked as master
-        on
-            record.user_id = master.user_id
-            and record.track_key = master.track_key
-            and record.island = master.island
-            and record.ordinal = master.ordinal
-    where
-        record.rank > 1
-        and master.rank = 1
-        and record.span_start <= master.span_end
-        and master.span_start <= record.span_end
+        merged.master_event_id,
+        max(records.ms_played) as ms_played,
+        max(records.duration_ms) as duration_ms
+    from merged
+    inner join events as records on merged.event_id = records.event_id
+    group by merged.master_event_id
 ),
 
 decided as (
     select
         events.*,
+        coalesce(events.ms_played, lengths.ms_played, events.duration_ms, lengths.duration_ms) as listened_ms,
         case when events.invalid_reason is null then coalesce(merged.master_event_id, events.event_id) end
             as master_event_id
     from events
     left join merged on events.event_id = merged.event_id
+    left join lengths on events.event_id = lengths.master_event_id
+),
+
+flagged as (
+    select *, coalesce(listened_ms > {{ var('long_play_ms') }}, false) as is_long
+    from decided
 )
 
 select
@@ -224,5 +175,5 @@ select
     coalesce(master_event_id = event_id, false) as is_kept,
     cast({{ build_number() }} as bigint) as _build,
     coalesce(_first_build, cast({{ build_number() }} as bigint)) as _first_build
-from decided
-where is_new or old_master is distinct from master_event_id
+from flagged
+where is_new or old_master is distinct from master_event_id or old_listened_ms is distinct from listened_ms

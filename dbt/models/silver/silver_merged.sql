@@ -6,13 +6,14 @@ select
     merged.track_name,
     merged.artist_name,
     merged.played_at,
-    merged.source,
-    master.source as master_source,
+    coalesce(merged.source, 'not said') as source,
+    coalesce(master.source, 'not said') as master_source,
     merged.time_precision_s,
     master.time_precision_s as master_time_precision_s,
     master.played_at as master_played_at,
-    'the same listener and track at the same time; ' || master.source || ' is more exact or tells more than '
-    || merged.source as reason,
+    'the same listener and track at the same time; '
+    || coalesce(master.source, 'not said') || ' is more exact or tells more than '
+    || coalesce(merged.source, 'not said') as reason,
     merged.ms_played,
     merged.processed_at
 from {{ ref('silver_events') }} as merged

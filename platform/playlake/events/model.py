@@ -155,11 +155,11 @@ def _decode_with_extras(topic: str, value: bytes, first: msgspec.ValidationError
 def _check(topic: str, event: Event | CurrentlyPlaying, timestamp_ms: int) -> None:
     if isinstance(event, Event):
         if event.event_type != _TYPES[topic]:
-            raise InvalidEventError(f"event_type is {event.event_type!r}, but this is the topic {topic}")
+            raise InvalidEventError(f"event_type is not that of the topic {topic}: {event.event_type!r}")
         name, at = "played_at", event.played_at
     else:
         name, at = "detected_at", event.detected_at
     if at < EARLIEST:
-        raise InvalidEventError(f"{name} {at.isoformat()} is before {EARLIEST.year}: an unknown time")
+        raise InvalidEventError(f"{name} lies before {EARLIEST.year}, an unknown time: {at.isoformat()}")
     if at > utc_from_ms(timestamp_ms) + FUTURE_TOLERANCE:
-        raise InvalidEventError(f"{name} {at.isoformat()} lies in the future of its message")
+        raise InvalidEventError(f"{name} lies in the future of its message: {at.isoformat()}")
