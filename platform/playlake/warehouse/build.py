@@ -168,7 +168,9 @@ def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
 
 
 def rollback(settings: Settings) -> publish.Current:
-    """Serve the build before the current one again, until the lake or the models have changed."""
+    """Serve the build before the current one again: there is no news (:func:`has_news`) until the lake or the models
+    have changed. A :func:`build` builds and publishes whatever there is.
+    """
     with _alone(settings) as home:
         return publish.rollback(home)
 
