@@ -109,9 +109,7 @@ def rollback(home: Path) -> Current:
     folder = home / "published"
     withdrawn = {*now.withdrawn, now.version}
     before = sorted(
-        (n, path)
-        for n, path in _files(folder)
-        if n < now.version and n not in withdrawn and path.suffix == ".duckdb"
+        (n, path) for n, path in _files(folder) if n < now.version and n not in withdrawn and path.suffix == ".duckdb"
     )
     if not before:
         raise UsageError(
