@@ -151,8 +151,8 @@ def test_a_file_is_known_by_its_path_below_the_table() -> None:
         assert bronze.below("bronze/plays", before + path) == path
 
 
-_BARE = {"ALTER RESOURCE", "ALTER STAGE", "ALTER STORAGE", "ALTER USER", "ALTER WAREHOUSE", "CREATE CATALOG", "CREATE EXTERNAL",
-         "CREATE RESOURCE", "CREATE ROLE", "CREATE USER", "GRANT ROLE", "GRANT USAGE"}  # fmt: skip
+_BARE = {"ALTER RESOURCE", "ALTER STAGE", "ALTER STORAGE", "ALTER USER", "ALTER WAREHOUSE", "CREATE CATALOG",
+         "CREATE EXTERNAL", "CREATE RESOURCE", "CREATE ROLE", "CREATE USER", "GRANT ROLE", "GRANT USAGE"}  # fmt: skip
 """What sqlglot takes as a command without looking inside."""
 
 
