@@ -57,6 +57,16 @@ def test_a_file_is_evaluated_without_a_stack(tmp_path: Path) -> None:
     assert "2 rows were refused" in done.err
 
 
+def test_what_was_refused_is_told_where_nothing_is_left_to_guess(tmp_path: Path) -> None:
+    path = tmp_path / "plays.csv"
+    path.write_text('user,item,count\na,x,1\nb,"x,1\n')
+    for json in ((), ("--json",)):
+        done = Cli(tmp_path / "home")("evaluate", str(path), "--without-implicit", *json, check=1)
+        assert "nothing to guess" in done.err
+        assert 'refused line 3: a quote (") is not closed on its line' in done.err
+        assert "1 row was refused" in done.err
+
+
 def test_misuse_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "plays.csv"
     path.write_text("user,item,count\na,x,1\n")
@@ -66,6 +76,11 @@ def test_misuse_is_told_at_once(tmp_path: Path) -> None:
         ((str(path), "--split", "odd"), 2, "is none of time, last, random"),
         ((str(path), "--split", "time"), 2, "has no such column"),
         ((str(path), "--vars", "[1"), 2, "are no variables"),
+        ((str(path), "--vars", '{"baskett": "user"}'), 2, "'baskett' is no variable of dbt/dbt_project.yml: did you"),
+        ((str(path), "--vars", '{"baskett": "user"}'), 2, "mean 'basket'?"),
+        ((str(path), "--vars", '{"zzz": 1}'), 2, "'zzz' is no variable of dbt/dbt_project.yml, which lists them"),
+        ((str(path), "--vars", '{"counts_as_play": "30s"}'), 2, "set PLAYLAKE_COUNTS_AS_PLAY"),
+        ((str(path), "--vars", '{"published_build": 1}'), 2, "can't set published_build"),
         ((str(path),), 1, "nothing to guess"),
         ((), 1, "playlake up"),
     ):

@@ -296,10 +296,35 @@ def test_bad_rows_are_refused_with_line_and_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('"ann,x,1', 'a quote (") is not closed on its line'),
+        ('ann,"x,1', 'a quote (") is not closed on its line'),
+        ('"ann"a,x,1', "a quote (\") is closed before the field's end"),
+        ('"' + "a" * 140_000 + '",x,1', "a field is longer"),
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_a_stray_quote_costs_its_own_row_only(tmp_path: Path, row: str, reason: str, newline: str) -> None:
+    lines = ["user,item,count", *(f"u{n},x,1" for n in range(100)), row, *(f'v{n},"x, ""y""",1' for n in range(100))]
+    found = file.read(written(tmp_path, newline.join(lines)), quiet)
+    assert found.rows.num_rows == 200
+    assert found.refused == 1
+    assert found.reasons[0].startswith(f"line 102: {reason}")
+    assert found.rows["track_id"].to_pylist()[-1] == 'x, "y"'
+
+
+def test_a_quote_within_a_field_is_part_of_it(tmp_path: Path) -> None:
+    found = file.read(written(tmp_path, 'user,item,count\nann,12" mix,1\n'), quiet)
+    assert (found.refused, found.rows["track_id"].to_pylist()) == (0, ['12" mix'])
+
+
+@pytest.mark.parametrize(
     ("text", "error", "says"),
     [
         ("", UsageError, "user, item, count are missing"),
         ("who,what\n1,2", UsageError, "must name the columns"),
+        ('user,"item,count\na,x,1\n', UsageError, "must name the columns user, item, count and.*is not closed"),
         ("user,item,count\n", PlaylakeError, "no row that can be used"),
         ("user,item,count\na,b,c\n", PlaylakeError, "line 2: count 'c'"),
         (b"user,item,count\n\xff\xfe,b,1\n", PlaylakeError, "no CSV file in UTF-8"),

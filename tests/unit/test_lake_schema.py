@@ -10,11 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as h
 from hypothesis import strategies as st
 
 from playlake.events import BY_TOPIC, NOW_PLAYING, PLAYS, TOPICS
+from playlake.lake import tables
 from playlake.lake.schema import (
     BRONZE,
     DEAD_LETTERS,
@@ -25,6 +27,7 @@ from playlake.lake.schema import (
     dead_letter_rows,
     decode,
 )
+from playlake.settings import ROOT
 
 AT_MS = int(datetime(2026, 3, 4, 5, 59, 59, 999000, tzinfo=UTC).timestamp() * 1000)
 PLAY: dict[str, Any] = {
@@ -88,6 +91,18 @@ def test_bronze_has_the_fields_of_the_event_and_where_it_came_from(topic: str) -
     assert names[len(fields) :] == [*DEAD_LETTERS.names[3:]]
     assert names[-4:] == list(PARTITION_COLUMNS)
     assert bronze_rows(topic, Decoded(), topic_id).schema == BRONZE[topic]
+
+
+def test_dbt_describes_every_column_of_every_table_of_bronze() -> None:
+    [source] = yaml.safe_load((ROOT / "dbt" / "models" / "bronze" / "_bronze.yml").read_text())["sources"]
+    described = {t["name"]: {c["name"]: c["description"] for c in t["columns"]} for t in source["tables"]}
+    columns = {folder.rpartition("/")[2]: schema.names for folder, schema in tables.schemas().items()}
+    events = ("plays", "skips", "likes")
+    assert {name: list(found) for name, found in described.items()} == columns | {
+        f"new_{name}": columns[name] for name in events
+    }
+    assert all(len(text) > 3 for found in described.values() for text in found.values())
+    assert all(len(table["description"]) > 10 for table in source["tables"])
 
 
 def test_types_of_bronze() -> None:

@@ -278,7 +278,40 @@ def test_going_back_serves_the_build_before(home: Path, reader: GoldReader) -> N
         rollback(home)
     assert publish_build(home, 4) == 4  # no number is used twice, also not that of a build taken back
     assert version_read(reader) == 4
-    assert files(home) == gold(2, 3, 4)
+    assert files(home) == gold(1, 2, 3, 4)
+
+
+def test_going_back_never_serves_a_build_that_was_taken_back(home: Path, reader: GoldReader) -> None:
+    publish_build(home, 1)
+    publish_build(home, 2)
+    assert rollback(home).version == 1
+    publish_build(home, 3)
+    assert (rollback(home).version, version_read(reader)) == (1, 1)
+    with pytest.raises(UsageError, match="none to go back to"):
+        rollback(home)
+
+
+def test_builds_taken_back_do_not_crowd_out_the_one_before_them(home: Path, reader: GoldReader) -> None:
+    publish_build(home, 1)
+    for number in range(2, KEEP + 4):
+        assert publish_build(home, number) == number
+        assert (rollback(home).version, version_read(reader)) == (1, 1)
+    last = KEEP + 4
+    publish_build(home, last)
+    assert files(home) == gold(1, *range(last - KEEP + 1, last + 1))  # no more than that stay
+    publish_build(home, last + 1)
+    assert [rollback(home).version, rollback(home).version] == [last, 1]
+
+
+def test_a_pointer_of_an_earlier_release_knows_of_none_taken_back(home: Path) -> None:
+    publish_build(home, 1)
+    publish_build(home, 2)
+    pointer = home / "published" / "CURRENT"
+    data = json.loads(pointer.read_text())
+    del data["withdrawn"]
+    pointer.write_text(json.dumps(data))
+    publish_build(home, 3)
+    assert rollback(home).version == 2
 
 
 def test_going_back_before_the_first_build(home: Path) -> None:

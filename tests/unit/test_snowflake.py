@@ -151,8 +151,8 @@ def test_a_file_is_known_by_its_path_below_the_table() -> None:
         assert bronze.below("bronze/plays", before + path) == path
 
 
-_BARE = {"ALTER RESOURCE", "ALTER STORAGE", "ALTER USER", "ALTER WAREHOUSE", "CREATE CATALOG", "CREATE EXTERNAL",
-         "CREATE RESOURCE", "CREATE ROLE", "CREATE USER", "GRANT ROLE", "GRANT USAGE"}  # fmt: skip
+_BARE = {"ALTER RESOURCE", "ALTER STAGE", "ALTER STORAGE", "ALTER USER", "ALTER WAREHOUSE", "CREATE CATALOG",
+         "CREATE EXTERNAL", "CREATE RESOURCE", "CREATE ROLE", "CREATE USER", "GRANT ROLE", "GRANT USAGE"}  # fmt: skip
 """What sqlglot takes as a command without looking inside."""
 
 
@@ -178,13 +178,20 @@ def test_every_statement_of_the_setup_can_be_read_and_run_again(how: str, tmp_pa
         assert "RSA_PUBLIC_KEY = 'MIIBIjANBg=='" in text
         assert f"'{ARN}'" in text
     assert ("CREATE STORAGE INTEGRATION" in text) == (how == "external")
+    if how == "external":
+        # What was made for another bucket is made to show this one, after the integration lets it.
+        to_bucket = ["ALTER STORAGE INTEGRATION", "CREATE STAGE IF NOT EXISTS", "ALTER STAGE SPOTIFY_DATA.BRONZE"]
+        places = [next(n for n, s in enumerate(made) if s.sql.startswith(words)) for words in to_bucket]
+        assert places == sorted(places)
+        assert all("'s3://listening-of-mine/'" in made[n].sql for n in places)
+        assert made[places[-1]].sql.endswith("SET URL = 's3://listening-of-mine/' STORAGE_INTEGRATION = PLAYLAKE_S3")
     assert ("TABLE_FORMAT = DELTA" in text) == (how == "delta")
 
 
 def test_a_dry_run_prints_a_script_without_a_secret_and_connects_to_nothing(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "home", **CLOUD)
-    cli.env |= {"SNOWFLAKE_ACCOUNT": "org-acct", "SNOWFLAKE_AWS_ROLE_ARN": ARN}
-    done = cli("cloud", "setup", "--dry-run")
+    cli.env |= {"SNOWFLAKE_AWS_ROLE_ARN": ARN}
+    done = cli("cloud", "setup", "--dry-run")  # the account is not in the SQL, so it need not be known
     assert cli("cloud", "setup", "--dry-run").out == done.out
     key = tmp_path / "home" / "run" / "snowflake_key.p8"
     assert keys.public(key, None) in done.out
@@ -201,6 +208,8 @@ def test_a_dry_run_prints_a_script_without_a_secret_and_connects_to_nothing(tmp_
         ({}, ("build",), "Start it with `playlake up`"),
         ({}, ("cloud", "status"), "SNOWFLAKE_ACCOUNT is not set"),
         ({"SNOWFLAKE_ACCOUNT": "org-acct"}, ("cloud", "status"), "There is no private key"),
+        ({"SNOWFLAKE_AWS_ROLE_ARN": ARN}, ("cloud", "setup"), "SNOWFLAKE_ACCOUNT is not set"),
+        ({}, ("cloud", "setup", "--dry-run"), "SNOWFLAKE_AWS_ROLE_ARN is not set"),
         ({"SNOWFLAKE_ACCOUNT": "org-acct"}, ("cloud", "setup"), "SNOWFLAKE_AWS_ROLE_ARN is not set"),
         (
             {"SNOWFLAKE_ACCOUNT": "org-acct", "SNOWFLAKE_AWS_ROLE_ARN": ARN},

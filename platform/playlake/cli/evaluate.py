@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json as jsonlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import typer
 from rich.table import Table
 
 from playlake.cli.common import Json, err, load, out, progress, show, table
-from playlake.errors import UsageError
+from playlake.errors import PlaylakeError, UsageError
 
 if TYPE_CHECKING:
     from playlake.recommend.evaluation import Evaluation
@@ -66,7 +67,11 @@ def evaluate(
         if how != "random" and not source["timed"]:
             raise UsageError(f"--split {how} needs a time, and {file} has no such column. Take --split random.")
         plays = Plays.of(trial.plays())
-        folds = splits.divided(plays, how, share=share, last=last, seed=seed)
+        try:
+            folds = splits.divided(plays, how, share=share, last=last, seed=seed)
+        except PlaylakeError:
+            _tell_refused(source)  # it may be why
+            raise
 
         def ours(training: Any, chosen: Any) -> Any:
             return trial.recommend(training, 20, chosen, _counts_only(say))
@@ -79,10 +84,7 @@ def evaluate(
     if json:
         show(True, data, "")
         return
-    for text in source["reasons"]:
-        err.print(f"playlake: refused {text}", markup=False)
-    if source["refused"]:
-        err.print(f"playlake: {source['refused']:,} rows were refused.", markup=False)
+    _tell_refused(source)
     out.print(_shown(found, how))
     out.print(
         f"{found.listeners:,} listeners asked, {found.relevant:.1f} new tracks each, {found.catalogue:,} candidates,"
@@ -90,15 +92,31 @@ def evaluate(
     )
 
 
+def _tell_refused(source: Mapping[str, Any]) -> None:
+    for text in source["reasons"]:
+        err.print(f"playlake: refused {text}", markup=False)
+    if source["refused"]:
+        rows = "row was" if source["refused"] == 1 else "rows were"
+        err.print(f"playlake: {source['refused']:,} {rows} refused.", markup=False)
+
+
 def _variables(text: str) -> dict[str, Any]:
+    from playlake.warehouse.trial import FIXED, variables_of_the_project
+
     try:
         found = jsonlib.loads(text)
     except ValueError:
         found = None
     if not isinstance(found, dict):
         raise UsageError(f'--vars {text[:60]!r} are no variables. Write them as JSON: {{"vote": "log"}}.')
-    if "recommendations" in found:
-        raise UsageError("--vars can't set recommendations: twenty a listener are measured.")
+    known = variables_of_the_project()
+    for name in found:
+        if name in FIXED:
+            raise UsageError(f"--vars can't set {name}: {FIXED[name]}.")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ", which lists them."
+            raise UsageError(f"--vars: {name[:60]!r} is no variable of dbt/dbt_project.yml{hint}")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from playlake.cli.common import Json, Target, load, on_target, progress, show
+from playlake.cli.common import Json, Target, err, load, on_target, progress, show
 from playlake.errors import PlaylakeError
 
 app = typer.Typer()
@@ -57,10 +57,12 @@ def docs(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def dbt(context: typer.Context, target: Target = None, json: Json = False) -> None:
     """Run dbt itself on the target: `playlake dbt source freshness`, `playlake dbt debug`. Its exit code is dbt's."""
-    from playlake.warehouse.build import run_dbt
+    from playlake.warehouse import by_hand
 
     settings = on_target(load(), target)
-    code = run_dbt(settings, context.args, quiet=json)
+    code = by_hand.run(
+        settings, context.args, quiet=json, say=lambda text: err.print(f"playlake: {text}", markup=False)
+    )
     if json:
         show(True, {"arguments": context.args, "code": code}, "")
     if code:

@@ -50,7 +50,10 @@ def build(
         raise UsageError("Of --stage, --full-refresh and --rollback only one can be given.")
     if rollback:
         now = go_back(settings)
-        text = f"Build {now.version} of {now.built_at} is served again, until there is something new to build."
+        text = (
+            f"Build {now.version} of {now.built_at} is served again, until the lake or the models have changed"
+            " (`playlake refresh`, the DAG) or until the next `playlake build`, which builds at once."
+        )
         show(json, {"version": now.version, "built_at": now.built_at}, text)
         return
     if stage is None:

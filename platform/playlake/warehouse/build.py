@@ -67,7 +67,7 @@ def build(
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
-    with _alone(settings) as home:
+    with alone(settings) as home:
         begun = _begin(settings, home, versions, live, say, full=full)
         where = target.of(settings, home, begun.target)
         begun.tests = dbt.passed(_dbt(settings, where, begun, ["build"], say))
@@ -85,7 +85,7 @@ def begin(
 ) -> Begun:
     """Begin a build in stages: from here on, an older one that has not been published never will be."""
     say = on_progress or (lambda _text: None)
-    with _alone(settings, waiting=say) as home:
+    with alone(settings, waiting=say) as home:
         return _begin(settings, home, versions, live, say)
 
 
@@ -100,7 +100,7 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
     """
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
-    with _alone(settings, waiting=say) as home:
+    with alone(settings, waiting=say) as home:
         begun = load(home)
         if begun and build_id in begun.former:
             raise SupersededError(
@@ -129,7 +129,7 @@ def documented(settings: Settings, *, on_progress: Say | None = None) -> Path:
     """
     say = on_progress or (lambda _text: None)
     outcome = "The documentation was not written"
-    with _alone(settings, waiting=say) as home:
+    with alone(settings, waiting=say) as home:
         where = target.of(settings, home, settings.target)
         bare: list[str] = []
         if not where.can_be_read():  # without a compilation and a catalog dbt connects to nothing
@@ -140,17 +140,6 @@ def documented(settings: Settings, *, on_progress: Say | None = None) -> Path:
         page.parent.mkdir(exist_ok=True)
         shutil.copyfile(where.target_path / "static_index.html", page)
     return page
-
-
-def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> int:
-    """Run dbt by hand on the target of the settings, with its own output; returns its exit code.
-
-    :param quiet: its output goes to standard error, and leaves standard output to others.
-    """
-    with _alone(settings) as home:
-        where = target.of(settings, home, settings.target)
-        where.target_path.mkdir(exist_ok=True)
-        return dbt.by_hand(settings, where, arguments, quiet=quiet)
 
 
 def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
@@ -168,13 +157,15 @@ def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
 
 
 def rollback(settings: Settings) -> publish.Current:
-    """Serve the build before the current one again, until the lake or the models have changed."""
-    with _alone(settings) as home:
+    """Serve the build before the current one again: there is no news (:func:`has_news`) until the lake or the models
+    have changed. A :func:`build` builds and publishes whatever there is.
+    """
+    with alone(settings) as home:
         return publish.rollback(home)
 
 
 @contextmanager
-def _alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
+def alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
     """The warehouse's folder, with nobody else building in it; with ``waiting``, another's end is waited for."""
     home = folder(settings)
     home.mkdir(parents=True, exist_ok=True)

@@ -89,11 +89,13 @@ def run(
     return results
 
 
-def by_hand(settings: Settings, where: Target, arguments: Sequence[str], *, quiet: bool) -> int:
-    """Run a dbt command with its own output; returns its exit code."""
+def by_hand(
+    settings: Settings, where: Target, arguments: Sequence[str], variables: Mapping[str, str], *, quiet: bool
+) -> int:
+    """Run a dbt command with its own output; returns its exit code. ``variables`` as in :func:`run`."""
     out = sys.stderr if quiet else None
     return subprocess.run(
-        _command(where, arguments), env=_environment(settings, where), stdout=out, check=False
+        _command(where, arguments), env={**_environment(settings, where), **variables}, stdout=out, check=False
     ).returncode
 
 

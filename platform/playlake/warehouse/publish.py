@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from playlake.errors import PlaylakeError, UsageError
 from playlake.warehouse import duck
 
 KEEP = 3
-"""Published versions that stay on disk, so that a reader still on an older one is not disturbed."""
+"""Published versions that stay on disk, so that a reader still on an older one is not disturbed, and to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,12 @@ class Current:
     """The number of the build (:class:`~playlake.warehouse.stages.Begun`); 0 where it is not known."""
     taken_back: dict[str, int] = field(default_factory=dict)
     """The Delta versions of a later build that was taken back (:func:`rollback`)."""
+    withdrawn: tuple[int, ...] = ()
+    """The versions that were taken back, of those on disk: none of them is served again."""
 
     @property
     def seen(self) -> dict[str, int]:
-        """The Delta versions that nothing is to be built from again: they were, whatever became of it."""
+        """The Delta versions that are no news: they were built from, whatever became of it."""
         return self.taken_back or self.lake_versions
 
 
@@ -57,6 +59,7 @@ def current(home: Path) -> Current | None:
             str(data.get("target", "local")),
             int(data.get("build", 0)),
             taken_back,
+            tuple(int(number) for number in data.get("withdrawn", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -80,17 +83,23 @@ def publish(home: Path, fill: Fill, versions: Mapping[str, int], *, build: int =
     new.unlink(missing_ok=True)
     built_at = datetime.now(UTC).isoformat(timespec="seconds")
     final = folder / _name(number)
-    made = Current(number, final, built_at, dict(versions), target, build)
+    withdrawn = before.withdrawn if before else ()
+    kept = _kept(folder, number, withdrawn)
+    made = Current(
+        number, final, built_at, dict(versions), target, build, withdrawn=tuple(n for n in withdrawn if n in kept)
+    )
     _write(new, fill, made)
     _sync(new)
     new.replace(final)
     _point(folder, made)
-    _prune(folder, number)
+    _prune(folder, kept)
     return number
 
 
 def rollback(home: Path) -> Current:
-    """Make the version before the current one current again. Its successor stays on disk until it is pruned.
+    """Make the version before the current one current again, of those that were not taken back themselves.
+
+    Its successor stays on disk until it is pruned.
 
     :raises UsageError: where there is no version before it.
     """
@@ -98,10 +107,14 @@ def rollback(home: Path) -> Current:
     if now is None:
         raise UsageError("Nothing has been published, so there is nothing to go back from.")
     folder = home / "published"
-    before = sorted((n, path) for n, path in _files(folder) if n < now.version and path.suffix == ".duckdb")
+    withdrawn = {*now.withdrawn, now.version}
+    before = sorted(
+        (n, path) for n, path in _files(folder) if n < now.version and n not in withdrawn and path.suffix == ".duckdb"
+    )
     if not before:
         raise UsageError(
-            f"Build {now.version} is the oldest that is kept ({KEEP} are), so there is none to go back to."
+            f"Build {now.version} is the oldest that is kept ({KEEP} are) and was not taken back, so there is none to"
+            " go back to."
         )
     number, path = before[-1]
     try:
@@ -116,7 +129,7 @@ def rollback(home: Path) -> Current:
         ) from error
     built_at, versions = info["built_at"].isoformat(timespec="seconds"), _versions(json.loads(info["lake_versions"]))
     target, build = str(info.get("target", "local")), int(info.get("build", 0))
-    restored = Current(number, path, built_at, versions, target, build, now.seen)
+    restored = Current(number, path, built_at, versions, target, build, now.seen, tuple(sorted(withdrawn)))
     _point(folder, restored)
     return restored
 
@@ -132,6 +145,7 @@ def _point(folder: Path, to: Current) -> None:
         "target": to.target,
         "build": to.build,
         "taken_back": to.taken_back,
+        "withdrawn": to.withdrawn,
     }
     pointer.write_text(json.dumps(named))
     _sync(pointer)
@@ -172,9 +186,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _prune(folder: Path, number: int) -> None:
+def _kept(folder: Path, number: int, withdrawn: Sequence[int]) -> set[int]:
+    """The versions that stay once ``number`` is published: the last ones, for readers that may have them open, and the
+    last that were not taken back, which :func:`rollback` can serve.
+    """
+    served = sorted({number, *(n for n, path in _files(folder) if path.suffix == ".duckdb")} - set(withdrawn))
+    return {*range(number - KEEP + 1, number + 1), *served[-KEEP:]}
+
+
+def _prune(folder: Path, kept: set[int]) -> None:
     for found, path in _files(folder):
-        if found <= number - KEEP or path.name.endswith((".new", ".new.wal")):
+        if found not in kept or path.name.endswith((".new", ".new.wal")):
             path.unlink(missing_ok=True)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import yaml  # dbt's own
 from pydantic import SecretStr
 
 from playlake.errors import PlaylakeError
@@ -18,6 +19,13 @@ from playlake.warehouse.local import Local
 
 Say = Callable[[str], None]
 _MOST_PLAYS = 50_000_000
+FIXED = {
+    "recommendations": "twenty a listener are measured",
+    "build_number": "it is a build's",
+    "published_build": "it is a build's",
+    **{name: f"set PLAYLAKE_{name.upper()}" for name in ("time_zone", "counts_as_play", "merge_sources")},
+}
+"""Variables of the project that a trial sets itself, and why."""
 
 # The columns that the models read, of counted_plays' own types; what a file can't say is null.
 _FROM_FILE = """
@@ -32,6 +40,12 @@ _FROM_FILE = """
         0 as _kafka_partition, 0::bigint as _kafka_offset, current_timestamp as processed_at
     from (select user_id, track_id, played_at, unnest(generate_series(1, count)) from given)
 """
+
+
+def variables_of_the_project() -> list[str]:
+    """The names of the dbt project's variables."""
+    found: dict[str, Any] = yaml.safe_load((dbt.PROJECT / "dbt_project.yml").read_text())["vars"]
+    return sorted(found)
 
 
 class Trial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
     """Read a file. Its first line names the columns, in any order: user, item, count and, where known, time.
 
     A time is seconds since 1970 or a date and time as ISO 8601 writes them, UTC where it does not say. A row that
-    can't be used is refused with its line and reason.
+    can't be used is refused with its line and reason. A row is a line: a quote that is not closed costs no other row.
 
     :raises UsageError: when there is no such file, or its first line does not name the columns.
     :raises PlaylakeError: when no row can be used, or the file is no text.
@@ -46,26 +46,26 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
     given = Given(pa.table({}), timed=False)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream)
-            columns = _columns(path, next(rows, []))
+            columns = _columns(path, next(stream, ""))
             given.timed = "time" in columns
-            for line, row in _numbered(rows):
-                if line % 100_000 == 0:
-                    say(f"{line:,} lines read")
-                if not row:
-                    continue
+            for number, line in enumerate(stream, 2):
+                if number % 100_000 == 0:
+                    say(f"{number:,} lines read")
                 try:
+                    row = _cells(line)
+                    if not row:
+                        continue
                     user, item, count, at = _parsed(row, columns)
                 except ValueError as error:
                     given.refused += 1
                     if len(given.reasons) < _SHOWN:
-                        given.reasons.append(f"line {line}: {error}")
+                        given.reasons.append(f"line {number}: {error}")
                     continue
                 users.append(user)
                 items.append(item)
                 counts.append(count)
                 times.append(at)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise PlaylakeError(f"{path} is no CSV file in UTF-8: {error}. Save it as one and run this again.") from error
     except OSError as error:
         raise UsageError(
@@ -85,18 +85,26 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
     return given
 
 
-def _numbered(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    yield from enumerate(rows, 2)
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip("\r\n")], strict=True), [])
+    except csv.Error as error:
+        if "end of data" in str(error):
+            raise ValueError('a quote (") is not closed on its line') from None
+        if "field limit" in str(error):
+            raise ValueError(f"a field is longer than {csv.field_size_limit():,} characters") from None
+        raise ValueError("a quote (\") is closed before the field's end") from None
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    columns = {name.strip().lower(): place for place, name in enumerate(header)}
+def _columns(path: Path, header: str) -> dict[str, int]:
+    wanted = f"The first line of {path} must name the columns user, item, count and, where known, time"
+    try:
+        columns = {name.strip().lower(): place for place, name in enumerate(_cells(header))}
+    except ValueError as error:
+        raise UsageError(f"{wanted}, and in it {error}.") from None
     missing = [name for name in ("user", "item", "count") if name not in columns]
     if missing:
-        raise UsageError(
-            f"The first line of {path} must name the columns user, item, count and, where known, time;"
-            f" {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
-        )
+        raise UsageError(f"{wanted}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
     return columns
 
 

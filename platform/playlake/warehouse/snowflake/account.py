@@ -36,7 +36,6 @@ class Plan:
 def plan(settings: Settings, schemas: Mapping[str, pa.Schema]) -> Plan:
     """What `cloud setup` would run. Makes the key pair, without which the script would be of no use."""
     options = load_snowflake()
-    options.require_account()
     key, made = _key(settings, options)
     return Plan(statements(settings, options, schemas, _public(key, options)), key, made)
 
@@ -48,6 +47,7 @@ def apply(settings: Settings, schemas: Mapping[str, pa.Schema], say: Say) -> Pla
     :raises PlaylakeError: when Snowflake refuses something; what was done stays, and this can be run again.
     """
     options = load_snowflake()
+    options.require_account()  # before a key is made
     planned = plan(settings, schemas)
     say("connecting to Snowflake")
     with connect(settings, options, admin=True) as connection:

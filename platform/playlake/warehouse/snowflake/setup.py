@@ -156,17 +156,15 @@ def _schemas(options: Snowflake) -> list[Statement]:
 def _stage(settings: Settings, options: Snowflake) -> list[Statement]:
     if options.bronze != "external":
         return []
+    place = f"URL = {literal(f's3://{settings.s3_bucket}/')} STORAGE_INTEGRATION = {INTEGRATION}"
     return [
         Statement(
             "How the lake's files are read",
             f"CREATE FILE FORMAT IF NOT EXISTS {ddl.file_format(options)} TYPE = PARQUET USE_LOGICAL_TYPE = TRUE"
             " BINARY_AS_TEXT = FALSE",
         ),
-        Statement(
-            "The bucket as a stage",
-            f"CREATE STAGE IF NOT EXISTS {ddl.stage(options)} URL = {literal(f's3://{settings.s3_bucket}/')}"
-            f" STORAGE_INTEGRATION = {INTEGRATION}",
-        ),
+        Statement("The bucket as a stage", f"CREATE STAGE IF NOT EXISTS {ddl.stage(options)} {place}"),
+        Statement("One that was there before shows the same bucket", f"ALTER STAGE {ddl.stage(options)} SET {place}"),
     ]
 
 
