@@ -114,11 +114,11 @@ def raw(fields: object = PLAY) -> bytes:
         pytest.param(raw().replace(b"180000", b"1" + b"0" * 5000), "out of range", id="absurd integer"),
         pytest.param(raw(PLAY | {"played_at": "2026-01-01T12:00:00"}), "timezone.*played_at", id="no time zone"),
         pytest.param(raw(PLAY | {"played_at": "yesterday"}), "played_at", id="no time"),
-        pytest.param(raw(PLAY | {"played_at": "1970-01-01T00:00:00Z"}), "played_at 1970.*unknown time", id="1970"),
-        pytest.param(raw(PLAY | {"played_at": "2099-01-01T00:00:00Z"}), "played_at 2099.*future", id="2099"),
+        pytest.param(raw(PLAY | {"played_at": "1970-01-01T00:00:00Z"}), "played_at lies before 2000, an unknown time: 1970", id="1970"),
+        pytest.param(raw(PLAY | {"played_at": "2099-01-01T00:00:00Z"}), "played_at lies in the future of its message: 2099", id="2099"),
         pytest.param(raw(PLAY | {"played_at": "0001-01-01T00:00:00+23:59"}), "unknown time", id="first year"),
         pytest.param(raw(PLAY | {"played_at": "9999-12-31T23:59:59-23:59"}), "future", id="last year"),
-        pytest.param(raw(PLAY | {"event_type": "like"}), "'like'.*topic user_plays", id="type of another topic"),
+        pytest.param(raw(PLAY | {"event_type": "like"}), "topic user_plays: 'like'", id="type of another topic"),
         pytest.param(raw(PLAY | {"event_type": "dance"}), r"\$\.event_type", id="unknown type"),
         pytest.param(raw(PLAY | {"track_name": "\ud800"}), "not JSON", id="lone surrogate"),
         pytest.param(raw(PLAY | {"more": "\udfff!"}), "not JSON", id="lone surrogate in an extra"),
@@ -135,7 +135,7 @@ def test_bad_messages_have_a_reason(value: bytes | None, why: str) -> None:
 def test_currently_playing_has_the_same_limits() -> None:
     with pytest.raises(InvalidEventError, match="missing required field `artist`"):
         read(without("artist", SHOWN), NOW_PLAYING)
-    with pytest.raises(InvalidEventError, match="detected_at 1970"):
+    with pytest.raises(InvalidEventError, match="detected_at lies before 2000, an unknown time: 1970"):
         read(SHOWN | {"detected_at": "1970-01-01T00:00:00Z"}, NOW_PLAYING)
 
 
