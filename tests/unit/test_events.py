@@ -114,8 +114,16 @@ def raw(fields: object = PLAY) -> bytes:
         pytest.param(raw().replace(b"180000", b"1" + b"0" * 5000), "out of range", id="absurd integer"),
         pytest.param(raw(PLAY | {"played_at": "2026-01-01T12:00:00"}), "timezone.*played_at", id="no time zone"),
         pytest.param(raw(PLAY | {"played_at": "yesterday"}), "played_at", id="no time"),
-        pytest.param(raw(PLAY | {"played_at": "1970-01-01T00:00:00Z"}), "played_at lies before 2000, an unknown time: 1970", id="1970"),
-        pytest.param(raw(PLAY | {"played_at": "2099-01-01T00:00:00Z"}), "played_at lies in the future of its message: 2099", id="2099"),
+        pytest.param(
+            raw(PLAY | {"played_at": "1970-01-01T00:00:00Z"}),
+            "played_at lies before 2000, an unknown time: 1970",
+            id="1970",
+        ),
+        pytest.param(
+            raw(PLAY | {"played_at": "2099-01-01T00:00:00Z"}),
+            "played_at lies in the future of its message: 2099",
+            id="2099",
+        ),
         pytest.param(raw(PLAY | {"played_at": "0001-01-01T00:00:00+23:59"}), "unknown time", id="first year"),
         pytest.param(raw(PLAY | {"played_at": "9999-12-31T23:59:59-23:59"}), "future", id="last year"),
         pytest.param(raw(PLAY | {"event_type": "like"}), "topic user_plays: 'like'", id="type of another topic"),
