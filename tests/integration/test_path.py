@@ -151,31 +151,40 @@ def test_simulated_listening_goes_through_its_own_topics(running: Cli, first: di
 
 
 def test_similarity_is_what_its_formula_says(running: Cli) -> None:
-    """Gold against the same sums in plain Python: histories, a year's sessions, 1/size, damping, shrinkage, means."""
+    """Gold against the same sums in plain Python: histories, latest sessions, 1/size, damping, shrinkage, means."""
     running.json("build")
     by_user: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    begun: dict[str, list[Any]] = defaultdict(list)
     with _built(running) as connection:
         gold = connection.execute(
             "select track_id, similar_track_id, shared_baskets, score, rank from gold.track_similarity"
         ).fetchall()
-        for user, *play in connection.execute(
-            "select user_id, played_at, event_id, track_id, listened_ms, last_played_at, is_recent from (select *,"
-            " max(played_at) over (partition by user_id, track_id) as last_played_at,"
-            " played_date > max(played_date) over (partition by user_id) - 365 as is_recent from silver.silver_plays)"
-            " where not coalesce(skipped, false) and coalesce(listened_ms, 30000) >= 30000 order by 1, 2, 3"
+        before: dict[str, Any] = {}
+        for user, at, _, track, listened, last, is_heard in connection.execute(
+            "select user_id, played_at, event_id, track_id, listened_ms,"
+            " max(played_at) over (partition by user_id, track_id) as last_played_at, is_heard"
+            " from (select *, not coalesce(skipped, false) and coalesce(listened_ms, 30000) >= 30000 as is_heard"
+            " from silver.silver_plays) order by 1, 2, 3"
         ).fetchall():
-            by_user[user].append(tuple(play))
+            if user not in before or _is_pause(before[user], at, listened):
+                begun[user].append(at)
+            before[user] = at
+            if is_heard:
+                by_user[user].append((at, track, listened, last))
+    # The latest so many sessions of each listener (skipped plays are in them too), then what was heard in those.
+    of_each = max(50_000 // len(begun), 100)
+    assert any(len(starts) > 10 for starts in begun.values())
     sessions: list[list[tuple[str, Any]]] = []
-    for plays in by_user.values():
-        before = None
-        for at, _, track, listened, _, is_recent in plays:
-            if not is_recent:
+    for user, plays in by_user.items():
+        since, heard_before = begun[user][-of_each:][0], None
+        for at, track, listened, _ in plays:
+            if at < since:
                 continue
-            if before is None or at - timedelta(milliseconds=listened or 0) - before > timedelta(minutes=30):
+            if heard_before is None or _is_pause(heard_before, at, listened):
                 sessions.append([])
             sessions[-1].append((track, at))
-            before = at
-    histories = [[(track, last) for _, _, track, _, last, _ in plays] for plays in by_user.values()]
+            heard_before = at
+    histories = [[(track, last) for _, track, _, last in plays] for plays in by_user.values()]
     scores: dict[tuple[str, str], float] = defaultdict(float)
     shared: Counter[tuple[str, str]] = Counter()
     for kind in (histories, sessions):
@@ -205,6 +214,11 @@ def test_similarity_is_what_its_formula_says(running: Cli) -> None:
         # Of scores that differ by less than the rounding either may come first.
         assert score == pytest.approx(scores[a, b], abs=2e-9)
         assert score == pytest.approx(best[a][rank - 1], abs=2e-9)
+
+
+def _is_pause(before: Any, at: Any, listened_ms: int | None) -> bool:
+    """Whether a session ends between two plays."""
+    return bool(at - timedelta(milliseconds=listened_ms or 0) - before > timedelta(minutes=30))
 
 
 def _most_played(basket: list[tuple[str, Any]], most: int) -> list[str]:
