@@ -65,14 +65,7 @@ class Trial:
 
         :raises PlaylakeError: when the model fails, or the lake can't be read.
         """
-        with self._connect() as connection:
-            duck.configure(connection, self.settings)
-            connection.execute("create schema if not exists bronze")
-            for path, version in versions.items():
-                connection.execute(
-                    f"create or replace view bronze.{path.rpartition('/')[2]} as"
-                    f" select * from delta_scan('s3://{self.settings.s3_bucket}/{path}', version={int(version)})"
-                )
+        self._where.pin(versions, {}, None, say)
         self._dbt(["run", "--select", "+counted_plays"], say)
         with self._connect() as connection:
             self._keep(connection, "select * from gold.counted_plays")
