@@ -5,8 +5,8 @@ Time is handed in (seconds on any monotonic clock), and so is what the tables ho
 
 1. :meth:`Core.assign` with each partition's position in the lake; reading starts there.
 2. :meth:`Core.add` buffers; :meth:`Core.due` says which topics are to be flushed.
-3. :meth:`Core.take` hands out a batch; the shell compares :attr:`Batch.expected` with the table's transactions, writes
-   dead letters, then bronze, each with the new positions in the same commit.
+3. :meth:`Core.take` hands out a batch, of which a topic has one at a time under way; :func:`playlake.lake.deliver.deliver`
+   compares :attr:`Batch.expected` with the tables' transactions and writes dead letters, then bronze.
 4. :meth:`Core.done` after the commit, or :meth:`Core.forget` and then 1 again after anything unexpected.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from playlake.lake.schema import Dead, Message
+from playlake.records import Run
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -49,33 +49,36 @@ class Batch:
     """What one flush of a topic is to write."""
 
     topic: str
-    messages: list[Message]
+    runs: list[Run]
     expected: dict[int, Position]
     """By partition, what the tables must still say; otherwise another writer has been here."""
     following: dict[int, int]
     """By partition, the next offset once this is committed."""
+    terms: dict[int, int]
+    """By partition, which assignment of it this belongs to: what is done in one changes nothing in the next."""
+    since: float = 0.0
+    """When its oldest message was buffered."""
 
-    def already_dead(self, message: Message) -> bool:
+    def __len__(self) -> int:
+        return sum(map(len, self.runs))
+
+    def already_dead(self, partition: int, offset: int) -> bool:
         """Whether dead letters hold this message since a run that died half-way."""
-        return message.offset in self.expected[message.partition].dead
+        return offset in self.expected[partition].dead
 
-    def to_bury(self, dead: Iterable[Dead]) -> list[Dead]:
-        """Those dead letters that are not in the table yet."""
-        return [d for d in dead if not self.already_dead(d.message)]
-
-    def burial_positions(self, dead: Iterable[Dead]) -> dict[int, int]:
-        """By partition, the position of dead letters once these are in.
+    def burial_positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """By partition, the position of dead letters once those of the batch are in.
 
         It always grows, also where the table was ahead already: a position that stays would not fence another writer.
         One that is too high only costs a look at which offsets are there.
         """
-        touched = {d.message.partition for d in dead}
-        return {p: max(self.following[p], (self.expected[p].dead_letters or 0) + 1) for p in touched}
+        return {p: max(self.following[p], (self.expected[p].dead_letters or 0) + 1) for p in set(partitions)}
 
 
 @dataclass(slots=True)
 class _Buffer:
-    messages: list[Message] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    rows: int = 0
     bytes: int = 0
     since: float = 0.0
 
@@ -87,8 +90,10 @@ class Core:
         self._limits = limits
         self._positions: dict[Partition, Position] = {}
         self._next: dict[Partition, int] = {}
+        self._terms: dict[Partition, int] = {}
         self._behind: set[Partition] = set()
         self._buffers: dict[str, _Buffer] = {}
+        self._under_way: set[str] = set()
         self.stale = 0
         """Messages dropped because the lake already had their offsets."""
 
@@ -100,7 +105,20 @@ class Core:
     @property
     def buffered(self) -> int:
         """Rows waiting to be written."""
-        return sum(len(b.messages) for b in self._buffers.values())
+        return sum(b.rows for b in self._buffers.values())
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of keys and values waiting to be written."""
+        return sum(b.bytes for b in self._buffers.values())
+
+    def oldest(self) -> float | None:
+        """When the oldest row that waits was buffered; None where nothing waits."""
+        return min((b.since for b in self._buffers.values() if b.rows), default=None)
+
+    def reading(self) -> dict[Partition, int]:
+        """By partition, the next offset to be read."""
+        return dict(self._next)
 
     def assign(self, positions: Mapping[Partition, Position]) -> dict[Partition, int]:
         """Take partitions over at the lake's positions; returns the offset to start each at."""
@@ -108,6 +126,7 @@ class Core:
             self._drop_buffered(partition)
             self._positions[partition] = position
             self._next[partition] = position.bronze
+            self._terms[partition] = self._terms.get(partition, 0) + 1
             self._behind.add(partition)
         return {p: self._next[p] for p in positions}
 
@@ -119,22 +138,29 @@ class Core:
             self._next.pop(partition, None)
             self._behind.discard(partition)
 
-    def add(self, messages: Iterable[Message], now: float) -> None:
-        """Buffer messages in the order of their offsets; those of other partitions or already known are dropped."""
-        for message in messages:
-            partition = (message.topic, message.partition)
+    def skip(self, partition: Partition, offset: int) -> None:
+        """Go on reading at a later offset: the log has nothing before it."""
+        if partition in self._next:
+            self._next[partition] = max(self._next[partition], offset)
+
+    def add(self, runs: Iterable[Run], now: float) -> None:
+        """Buffer messages; those of partitions that are not ours, and offsets already read, are dropped."""
+        for run in runs:
+            partition = (run.topic, run.partition)
             expected = self._next.get(partition)
             if expected is None:
                 continue
-            if message.offset < expected:
-                self.stale += 1
+            fresh = run.since(expected)
+            self.stale += len(run) - len(fresh)
+            if not fresh:
                 continue
-            buffer = self._buffers.setdefault(message.topic, _Buffer())
-            if not buffer.messages:
+            buffer = self._buffers.setdefault(run.topic, _Buffer())
+            if not buffer.rows:
                 buffer.since = now
-            buffer.messages.append(message)
-            buffer.bytes += len(message.value or b"") + len(message.key or b"")
-            self._next[partition] = message.offset + 1
+            buffer.runs.append(fresh)
+            buffer.rows += len(fresh)
+            buffer.bytes += fresh.bytes
+            self._next[partition] = fresh.offsets[-1] + 1
 
     def reached_end(self, ends: Iterable[tuple[Partition, int]]) -> None:
         """Note that reading has caught up with these partitions."""
@@ -151,54 +177,67 @@ class Core:
         """Whether every assigned partition was read to its end."""
         return not self._behind
 
-    def mark_behind(self, messages: Iterable[Message]) -> None:
-        """New messages came: their partitions are not known to be at their end."""
-        self._behind.update({(m.topic, m.partition) for m in messages} & self._positions.keys())
+    def mark_behind(self, partitions: Iterable[Partition]) -> None:
+        """New messages came: these partitions are not known to be at their end."""
+        self._behind.update(set(partitions) & self._positions.keys())
 
     def due(self, now: float) -> list[str]:
-        """Topics to be flushed now."""
+        """Topics to be flushed now, the one that has waited longest first; none that has a batch under way."""
         found = []
-        for topic, buffer in self._buffers.items():
-            if not buffer.messages:
-                continue
+        for topic in self.waiting():
+            buffer = self._buffers[topic]
             behind = any(t == topic for t, _ in self._behind)
             rows = self._limits.catchup_rows if behind else self._limits.rows
-            if (
-                len(buffer.messages) >= rows
-                or buffer.bytes >= self._limits.bytes
-                or now - buffer.since >= self._limits.seconds
-            ):
+            old = now - buffer.since >= self._limits.seconds
+            if buffer.rows >= rows or buffer.bytes >= self._limits.bytes or old:
                 found.append(topic)
         return found
 
+    def full(self) -> bool:
+        """Whether as much is buffered as one flush may take, so that reading on would only cost memory."""
+        return any(b.rows >= self._limits.catchup_rows or b.bytes >= self._limits.bytes for b in self._buffers.values())
+
     def waiting(self) -> list[str]:
-        """Topics with anything buffered, due or not."""
-        return [t for t, b in self._buffers.items() if b.messages]
+        """Topics with anything buffered and no batch under way, due or not, oldest first."""
+        found = [(b.since, t) for t, b in self._buffers.items() if b.rows and t not in self._under_way]
+        return [topic for _, topic in sorted(found)]
 
     def take(self, topic: str) -> Batch:
-        """All that is buffered of a topic, as one batch."""
-        messages = self._buffers.pop(topic, _Buffer()).messages
-        touched = {m.partition for m in messages}
+        """All that is buffered of a topic, as one batch. No other of the topic is given out until it is done."""
+        buffer = self._buffers.pop(topic, _Buffer())
+        touched = {run.partition for run in buffer.runs}
+        self._under_way.add(topic)
+        following: dict[int, int] = {}
+        for run in buffer.runs:
+            following[run.partition] = run.offsets[-1] + 1
         return Batch(
             topic,
-            messages,
+            buffer.runs,
             expected={p: self._positions[topic, p] for p in touched},
-            following={p: self._next[topic, p] for p in touched},
+            following=following,
+            terms={p: self._terms[topic, p] for p in touched},
+            since=buffer.since,
         )
+
+    def ended(self, batch: Batch) -> None:
+        """The batch is no longer under way, however it ended."""
+        self._under_way.discard(batch.topic)
 
     def done(self, batch: Batch, dead_letters: Mapping[int, int]) -> None:
         """The batch is committed; ``dead_letters`` gives the partitions whose position moved there too."""
+        self.ended(batch)
         for number, following in batch.following.items():
             partition = (batch.topic, number)
-            if partition in self._positions:
-                before = self._positions[partition]
-                # Those known to be dead stay known until reading has passed them: a batch may end in their middle.
-                dead = frozenset(offset for offset in before.dead if offset >= following)
-                self._positions[partition] = Position(following, dead_letters.get(number, before.dead_letters), dead)
+            if partition not in self._positions or self._terms[partition] != batch.terms[number]:
+                continue  # given away since, maybe even taken back at a position read before this commit
+            before = self._positions[partition]
+            # Those known to be dead stay known until reading has passed them: a batch may end in their middle.
+            dead = frozenset(offset for offset in before.dead if offset >= following)
+            self._positions[partition] = Position(following, dead_letters.get(number, before.dead_letters), dead)
 
     def _drop_buffered(self, partition: Partition) -> None:
         topic, number = partition
-        buffer = self._buffers.get(topic)
-        if buffer:
-            buffer.messages = [m for m in buffer.messages if m.partition != number]
-            buffer.bytes = sum(len(m.value or b"") + len(m.key or b"") for m in buffer.messages)
+        if buffer := self._buffers.get(topic):
+            buffer.runs = [run for run in buffer.runs if run.partition != number]
+            buffer.rows = sum(map(len, buffer.runs))
+            buffer.bytes = sum(run.bytes for run in buffer.runs)

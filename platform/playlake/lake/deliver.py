@@ -1,0 +1,126 @@
+"""One flush, in the order that makes it exactly once. It knows tables only by what they promise.
+
+Exactly once because every commit to a table carries the next offsets of the partitions it moves, and reading starts at
+those:
+
+1. the batch has been decoded, each message told apart: an event, or dead with a reason;
+2. dead letters: only if they are where we left them, add the new ones with their positions;
+3. bronze: only if it is where we left it, add the rows with the new positions (also when no row is left to add).
+
+Dying between any two of these loses and doubles nothing: reading starts again at bronze's position, and the dead
+letters written after it are known by their offsets. A commit that meets another's on the same partition fails, so a
+writer that was frozen and replaced (a zombie) can't write: it drops what it holds and starts again at the tables'
+positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from playlake import failpoints
+from playlake.lake.core import Batch, Partition, Position
+
+Rows = TypeVar("Rows", contravariant=True)
+
+
+class FencedError(Exception):
+    """Another writer committed a position of ours: what we hold is to be dropped and read again."""
+
+
+class Ledger(Protocol[Rows]):
+    """A table whose every commit moves positions together with the rows, or neither."""
+
+    def refresh(self) -> None:
+        """See the latest version."""
+
+    def position(self, app: str) -> int | None:
+        """The next offset of a partition, at the version last seen."""
+
+    def offsets_from(self, topic_id: str, partition: int, start: int) -> frozenset[int]:
+        """Offsets at or after ``start`` that the table holds of a partition."""
+
+    def append(self, rows: Rows, expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
+        """Add rows and move positions on, in one commit; :class:`FencedError` where one is not as expected."""
+
+
+class Dead(Protocol):
+    """A message that can't be an event."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+DeadT = TypeVar("DeadT", bound=Dead)
+
+
+def app_id(topic: str, topic_id: str, partition: int) -> str:
+    """The Delta application transaction of a partition; a topic made anew has another id and starts over."""
+    return f"{topic}:{topic_id}:{partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a flush has committed. ``buried`` are the positions of dead letters, of partitions that had some."""
+
+    buried: dict[int, int]
+    dead_letters: int
+
+
+def locate(
+    partitions: Iterable[Partition], topic_ids: Mapping[str, str], bronze: Mapping[str, Ledger[Rows]], dead: Ledger[Rows]
+) -> dict[Partition, Position]:
+    """Where the tables have each partition.
+
+    Bronze is read first: dead letters are written before it, so what is then seen of them is never too old.
+    """
+    wanted = list(partitions)
+    for table in [*{t: bronze[t] for t, _ in wanted}.values(), dead]:
+        table.refresh()
+    found = {}
+    for topic, number in wanted:
+        app = app_id(topic, topic_ids[topic], number)
+        passed = bronze[topic].position(app) or 0
+        buried = dead.position(app)
+        ahead = buried is not None and buried > passed
+        known = dead.offsets_from(topic_ids[topic], number, passed) if ahead else frozenset()
+        found[topic, number] = Position(passed, buried, known)
+    return found
+
+
+def deliver(
+    batch: Batch,
+    topic_id: str,
+    dead: list[DeadT],
+    bronze_table: Ledger[Rows],
+    dead_table: Ledger[Rows],
+    *,
+    bronze_rows: Callable[[], Rows],
+    dead_rows: Callable[[list[DeadT]], Rows],
+) -> Delivered:
+    """Commit a batch whose messages have been told apart.
+
+    :param dead: those that can't be events.
+    :param bronze_rows: makes the rows of all others that dead letters do not hold already.
+    :param dead_rows: makes the rows of these dead.
+    :raises FencedError: when another writer has been here; nothing of the batch is in bronze.
+    """
+    apps = {p: app_id(batch.topic, topic_id, p) for p in batch.following}
+    bury = [d for d in dead if not batch.already_dead(d.partition, d.offset)]
+    buried = batch.burial_positions(d.partition for d in bury) if bury else {}
+    if bury:
+        dead_table.append(
+            dead_rows(bury),
+            {apps[p]: batch.expected[p].dead_letters for p in buried},
+            {apps[p]: following for p, following in buried.items()},
+        )
+    failpoints.hit("between-dead-letters-and-bronze")
+    bronze_table.append(
+        bronze_rows(),
+        {apps[p]: batch.expected[p].bronze or None for p in batch.following},
+        {apps[p]: following for p, following in batch.following.items()},
+    )
+    return Delivered(buried, len(bury))
