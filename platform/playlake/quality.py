@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from playlake import broker, events
 from playlake.errors import UsageError
 from playlake.lake import tables
+from playlake.lake.deliver import app_id
 from playlake.settings import Settings
 from playlake.warehouse import bronze
 
@@ -38,7 +39,7 @@ def pending(settings: Settings) -> Pending:
         table = tables.bronze(settings, topic)
         table.open()
         for number in range(info.partitions):
-            app = tables.app_id(topic, info.topic_id, number)
+            app = app_id(topic, info.topic_id, number)
             positions[broker.TopicPartition(topic, number)] = table.position(app) or 0
     found = broker.waiting(settings, positions) if positions else {}
     messages = dict.fromkeys(events.TOPICS, 0)

@@ -41,7 +41,7 @@ class Reading:
 
     def __init__(self, settings: Settings, topic: str, group: str, starts: dict[int, int] | None = None) -> None:
         self.assigned: list[TopicPartition] = []
-        self.records: list[broker.Record] = []
+        self.records: list[Message] = []
         self.ends: dict[TopicPartition, int] = {}
         self._starts = starts or {}
         self.consumer = Consumer(settings, [topic], group=group, on_assign=self._on_assign, on_revoke=self._on_revoke)
@@ -53,7 +53,7 @@ class Reading:
     def _on_revoke(self, partitions: list[TopicPartition]) -> None:
         self.assigned = [p for p in self.assigned if p not in partitions]
 
-    def to_the_end(self, partitions: int = 4, seconds: float = 40) -> list[broker.Record]:
+    def to_the_end(self, partitions: int = 4, seconds: float = 40) -> list[Message]:
         deadline = time.monotonic() + seconds
         while len(self.ends) < partitions:
             assert time.monotonic() < deadline, f"only {self.ends} after {seconds} s"

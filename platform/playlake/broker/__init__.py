@@ -1,7 +1,7 @@
 """Producing to Kafka, consuming from it, and looking after topics: the only room with a Kafka SDK."""
 
 from playlake.broker.admin import Admin, TopicInfo
-from playlake.broker.consume import Consumer, Polled, Record, TopicPartition
+from playlake.broker.consume import Consumer, Polled, TopicPartition
 from playlake.broker.offsets import read_offsets
 from playlake.broker.produce import Producer
 from playlake.broker.waiting import Waiting, waiting
@@ -11,7 +11,6 @@ __all__ = [
     "Consumer",
     "Polled",
     "Producer",
-    "Record",
     "TopicInfo",
     "TopicPartition",
     "Waiting",

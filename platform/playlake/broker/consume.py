@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
@@ -14,6 +15,7 @@ from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import answers
 from playlake.errors import UnavailableError
+from playlake.records import Run
 from playlake.settings import Settings
 
 _LIBRDKAFKA = logging.getLogger("librdkafka")
@@ -24,6 +26,13 @@ _log = log.get("broker")
 _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE)
 
 
+_FETCHING = {
+    "queued.max.messages.kbytes": 32 * 1024,  # of all partitions together; the default, 64 MiB, only costs memory
+    "queued.min.messages": 100_000,
+    "topic.metadata.refresh.interval.ms": 30_000,  # new partitions of a topic are found within that time
+}
+
+
 class TopicPartition(NamedTuple):
     """A partition of a topic."""
 
@@ -31,30 +40,37 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-class Record(NamedTuple):
-    """One message. ``timestamp_ms`` is milliseconds since 1970."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-
-
 @dataclass(slots=True)
 class Polled:
-    """What one poll brought: records, and for partitions whose end was reached the offset of that end."""
+    """What one poll brought."""
 
-    records: list[Record] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     ends: dict[TopicPartition, int] = field(default_factory=dict)
+    """Partitions whose end was reached, and the offset of that end."""
+    nowhere: list[TopicPartition] = field(default_factory=list)
+    """Partitions whose log does not have the offset at which reading was to go on."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.runs))
 
 
-def _record(message: ck.Message) -> Record:
-    kind, timestamp = message.timestamp()
-    if kind == ck.TIMESTAMP_NOT_AVAILABLE:
-        timestamp = int(time.time() * 1000)
-    return Record(message.topic(), message.partition(), message.offset(), timestamp, message.key(), message.value())
+def _runs(messages: list[ck.Message]) -> Iterator[Run]:
+    """Messages without errors as runs of one partition each."""
+    topics, partitions = [m.topic() for m in messages], [m.partition() for m in messages]
+    start = 0
+    for (topic, partition), same in groupby(zip(topics, partitions, strict=True)):
+        stop = start + sum(1 for _ in same)
+        part = messages[start:stop] if stop - start < len(messages) else messages
+        stamps = [m.timestamp() for m in part]
+        yield Run(
+            topic,
+            partition,
+            [m.offset() for m in part],
+            [at if kind != ck.TIMESTAMP_NOT_AVAILABLE else int(time.time() * 1000) for kind, at in stamps],
+            [m.key() for m in part],
+            [m.value() for m in part],
+        )
+        start = stop
 
 
 def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], None], **extra: Any) -> ck.Consumer:
@@ -94,7 +110,8 @@ def no_data(partitions: Sequence[TopicPartition]) -> str:
 class Consumer:
     """A member of a consumer group whose start offsets are given by ``on_assign``.
 
-    :param on_assign: gets the partitions assigned and returns the offset at which each starts.
+    :param on_assign: gets the partitions assigned and returns the offset at which each is read on. A partition that it
+        leaves out is ours and not read until :meth:`read_on` names it.
     :param on_revoke: gets the partitions taken away, while they still are ours.
     """
 
@@ -112,16 +129,12 @@ class Consumer:
             raise config.down(settings, "no connection")
         self._down_since: float | None = None
         self._reason = ""
-        self._client = client(settings, group, self._on_error)
+        self._held = False
+        # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
+        self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-            starts = on_assign([TopicPartition(p.topic, p.partition) for p in partitions])
-            client.assign(
-                [
-                    ck.TopicPartition(p.topic, p.partition, starts[TopicPartition(p.topic, p.partition)])
-                    for p in partitions
-                ]
-            )
+            self.read_on(on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
 
         def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             on_revoke([TopicPartition(p.topic, p.partition) for p in partitions])
@@ -134,17 +147,26 @@ class Consumer:
     def poll(self, most: int, timeout_s: float) -> Polled:
         """Take up to ``most`` messages, waiting ``timeout_s`` at the longest."""
         polled = Polled()
-        for message in self._client.consume(most, timeout_s):
-            error = message.error()
-            if error is None:
-                polled.records.append(_record(message))
-            elif error.code() == ck.KafkaError._PARTITION_EOF:
-                polled.ends[TopicPartition(message.topic(), message.partition())] = message.offset()
-            else:
-                self._on_error(error)
-        if polled.records or polled.ends:
+        messages = self._client.consume(most, timeout_s)
+        good = [m for m in messages if m.error() is None]
+        if len(good) < len(messages):
+            for message in messages:
+                if (error := message.error()) is not None:
+                    self._note(message, error, polled)
+        if good:
+            polled.runs.extend(_runs(good))
+        if polled.runs or polled.ends:
             self._down_since = None
         return polled
+
+    def _note(self, message: ck.Message, error: ck.KafkaError, polled: Polled) -> None:
+        tp = TopicPartition(message.topic(), message.partition())
+        if error.code() == ck.KafkaError._PARTITION_EOF:
+            polled.ends[tp] = message.offset()
+        elif error.code() == ck.KafkaError._AUTO_OFFSET_RESET:
+            polled.nowhere.append(tp)
+        else:
+            self._on_error(error)
 
     def down_for(self) -> float:
         """Seconds since the broker went silent; 0 while it answers."""
@@ -167,10 +189,35 @@ class Consumer:
         """The error to raise when the broker never told anything of these partitions."""
         return config.down(self._settings, no_data(partitions))
 
-    def seek(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Go on at these offsets."""
-        for tp, offset in offsets.items():
-            self._client.seek(ck.TopicPartition(tp.topic, tp.partition, offset))
+    def read_on(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions, each from an offset on, and no other. What was fetched before is dropped."""
+        self._client.assign([ck.TopicPartition(tp[0], tp[1], offset) for tp, offset in offsets.items()])
+        self._held = False
+
+    def hold(self) -> None:
+        """Read nothing for now, and stay a member: polling goes on."""
+        if not self._held:
+            self._client.pause(self._client.assignment())
+            self._held = True
+
+    def go_on(self) -> None:
+        """Read again."""
+        if self._held:
+            self._client.resume(self._client.assignment())
+            self._held = False
+
+    def beginning(self, tp: TopicPartition) -> int:
+        """The first offset that the log of a partition still has.
+
+        :raises UnavailableError: when the broker does not answer.
+        """
+        try:
+            found = self._client.get_watermark_offsets(ck.TopicPartition(*tp), timeout=10.0, cached=False)
+        except ck.KafkaException as error:
+            raise config.down(self._settings, error) from error
+        if found is None:
+            raise config.down(self._settings, no_data([tp]))
+        return int(found[0])
 
     def commit_hint(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Tell Kafka how far the lake is. A hint for lag only: a failure here changes nothing."""

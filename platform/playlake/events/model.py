@@ -6,6 +6,7 @@ does not know is null. Fields that are not ours are kept, as JSON text, in :attr
 
 from __future__ import annotations
 
+import typing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,7 @@ Source = Literal[
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Older than any listening record we know of; 1970 is how sources write a time they do not know."""
+EARLIEST_US = int(EARLIEST.timestamp()) * 1_000_000
 FUTURE_TOLERANCE = timedelta(days=1)
 """How far ahead of its message's own time stamp a play may lie: clocks differ, years do not."""
 
@@ -87,12 +89,13 @@ class CurrentlyPlaying(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown
     extra: str | None = None
 
 
-_LAST_MS = 253_370_764_800_000  # 9999-01-01
+LAST_MS = 253_370_764_800_000  # 9999-01-01
+FUTURE_US = int(FUTURE_TOLERANCE.total_seconds()) * 1_000_000
 
 
 def utc_from_ms(milliseconds: int) -> datetime:
     """A Kafka time stamp as UTC; producers may send any 64-bit number, so it is clamped to what a date can hold."""
-    return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MS) / 1000, tz=UTC)
+    return datetime.fromtimestamp(min(max(milliseconds, 0), LAST_MS) / 1000, tz=UTC)
 
 
 BY_TOPIC: dict[str, type[Event] | type[CurrentlyPlaying]] = {
@@ -105,6 +108,21 @@ _TYPES = {PLAYS: "play", SKIPS: "skip", LIKES: "like"}
 _DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in BY_TOPIC.items()}
 _FIELDS = {topic: frozenset(kind.__struct_fields__) - {"extra"} for topic, kind in BY_TOPIC.items()}
 _ENCODER = msgspec.json.Encoder()
+
+# What the types above say, for whoever checks many events at once.
+REQUIRED = {
+    topic: tuple(f.name for f in msgspec.structs.fields(kind) if f.required) for topic, kind in BY_TOPIC.items()
+}
+TEXTS = {
+    topic: tuple(name for name, hint in typing.get_type_hints(kind, include_extras=True).items() if hint == Text)
+    for topic, kind in BY_TOPIC.items()
+}
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    **{topic: {"event_type": (name,), "source": typing.get_args(Source)} for topic, name in _TYPES.items()},
+    NOW_PLAYING: {},
+}
+WHEN = {topic: "detected_at" if topic == NOW_PLAYING else "played_at" for topic in TOPICS}
+"""The field that says when it was, by topic."""
 
 
 def encode(event: Event | CurrentlyPlaying) -> bytes:
@@ -156,9 +174,9 @@ def _check(topic: str, event: Event | CurrentlyPlaying, timestamp_ms: int) -> No
     if isinstance(event, Event):
         if event.event_type != _TYPES[topic]:
             raise InvalidEventError(f"event_type is not that of the topic {topic}: {event.event_type!r}")
-        name, at = "played_at", event.played_at
+        name, at = WHEN[topic], event.played_at
     else:
-        name, at = "detected_at", event.detected_at
+        name, at = WHEN[topic], event.detected_at
     if at < EARLIEST:
         raise InvalidEventError(f"{name} lies before {EARLIEST.year}, an unknown time: {at.isoformat()}")
     if at > utc_from_ms(timestamp_ms) + FUTURE_TOLERANCE:

@@ -5,7 +5,7 @@ Time is handed in (seconds on any monotonic clock), and so is what the tables ho
 
 1. :meth:`Core.assign` with each partition's position in the lake; reading starts there.
 2. :meth:`Core.add` buffers; :meth:`Core.due` says which topics are to be flushed.
-3. :meth:`Core.take` hands out a batch, of which a topic has one at a time under way; :func:`playlake.lake.deliver.deliver`
+3. :meth:`Core.take` hands out a batch, of which a topic has one at a time under way; :mod:`playlake.lake.deliver`
    compares :attr:`Batch.expected` with the tables' transactions and writes dead letters, then bronze.
 4. :meth:`Core.done` after the commit, or :meth:`Core.forget` and then 1 again after anything unexpected.
 """

@@ -71,7 +71,10 @@ class Delivered:
 
 
 def locate(
-    partitions: Iterable[Partition], topic_ids: Mapping[str, str], bronze: Mapping[str, Ledger[Rows]], dead: Ledger[Rows]
+    partitions: Iterable[Partition],
+    topic_ids: Mapping[str, str],
+    bronze: Mapping[str, Ledger[Rows]],
+    dead: Ledger[Rows],
 ) -> dict[Partition, Position]:
     """Where the tables have each partition.
 

@@ -1,40 +1,34 @@
-"""Arrow schemas of the bronze tables, derived from the events, and turning messages into rows. No I/O."""
+"""Arrow schemas of the bronze tables, derived from the events, and the rows that go there. No I/O."""
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from playlake import events
-from playlake.events.model import utc_from_ms
 
 PARTITION_COLUMNS = ("year", "month", "day", "hour")
 """Folders, by the UTC hour of the message's own time stamp; zero-padded text, so that they sort."""
 
 
-class Message(Protocol):
-    """A Kafka message (``playlake.broker.Record`` is one)."""
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message that can't be an event, and why. ``timestamp_ms`` is milliseconds since 1970."""
 
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp_ms(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:
@@ -85,62 +79,67 @@ DEAD_LETTERS: pa.Schema = pa.schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """A message that can't be an event, and why."""
-
-    message: Message
-    reason: str
-
-
-@dataclass(slots=True)
-class Decoded:
-    """Messages of one topic, told apart: the events with their messages, and the dead."""
-
-    good: list[tuple[Message, msgspec.Struct]] = field(default_factory=list)
-    dead: list[Dead] = field(default_factory=list)
-
-
-def decode(topic: str, messages: Sequence[Message]) -> Decoded:
-    """Validate every message by itself: a bad one never touches its neighbours."""
-    decoded = Decoded()
-    for message in messages:
-        try:
-            event = events.decode(topic, message.value, message.timestamp_ms)
-        except events.InvalidEventError as error:
-            decoded.dead.append(Dead(message, str(error)))
-        else:
-            decoded.good.append((message, event))
-    return decoded
-
-
-def _kafka_columns(messages: Sequence[Message], topic_ids: Callable[[str], str]) -> list[pa.Array]:
-    times = [utc_from_ms(m.timestamp_ms) for m in messages]
-    return [
-        pa.array([m.topic for m in messages], pa.string()),
-        pa.array([topic_ids(m.topic) for m in messages], pa.string()),
-        pa.array([m.partition for m in messages], pa.int32()),
-        pa.array([m.offset for m in messages], pa.int64()),
-        pa.array(times, pa.timestamp("us", "UTC")),
-        *(pa.array([t.strftime(f) for t in times], pa.string()) for f in ("%Y", "%m", "%d", "%H")),
+LOG_GAPS: pa.Schema = pa.schema(
+    [
+        *_KAFKA[:3],
+        pa.field("first_offset", pa.int64(), nullable=False),
+        pa.field("next_offset", pa.int64(), nullable=False),
+        pa.field("found_at", pa.timestamp("us", "UTC"), nullable=False),
     ]
+)
+"""Offsets that Kafka had deleted before they were landed: from the first to the one before the next."""
+
+OWN_FIELDS: dict[str, list[pa.Field]] = {
+    topic: [f for f in _event_fields(kind) if f.name != "extra"] for topic, kind in events.BY_TOPIC.items()
+}
+"""By topic, the columns of the event's own fields, without ``extra``."""
+
+_OWN_NAMES = {f.name.lower() for schema in (*BRONZE.values(), DEAD_LETTERS) for f in schema}
 
 
-def bronze_rows(topic: str, decoded: Decoded, topic_ids: Callable[[str], str]) -> pa.Table:
-    """The good events as rows of the topic's bronze table, in the order given."""
-    schema = BRONZE[topic]
-    names = events.BY_TOPIC[topic].__struct_fields__
-    found = [event for _, event in decoded.good]
-    columns = [pa.array(map(attrgetter(name), found), schema.field(name).type, size=len(found)) for name in names]
-    return pa.Table.from_arrays([*columns, *_kafka_columns([m for m, _ in decoded.good], topic_ids)], schema=schema)
+def is_own_name(name: str) -> bool:
+    """Whether a field of this name can't be a column beside ours: a name of ours, or one that we may come to use."""
+    return name.lower() in _OWN_NAMES or name.startswith("_")
 
 
-def dead_letter_rows(dead: Sequence[Dead], topic_ids: Callable[[str], str]) -> pa.Table:
+def event_schema(topic: str) -> list[pa.Field]:
+    """The columns that come from the event, ``extra`` among them."""
+    return list(BRONZE[topic])[: -len(_KAFKA) - len(_FOLDERS)]
+
+
+def _with_kafka(rows: pa.Table, topic: str, topic_id: str) -> pa.Table:
+    """Rows whose positions are given, with the columns that are the same for all, and the time as a time."""
+    at = rows.column_names.index("_kafka_timestamp")
+    clamped = np.clip(rows[at].to_numpy(), 0, events.LAST_MS) * 1000  # a producer may send any 64-bit number
+    times = pa.array(clamped, pa.int64()).cast(pa.timestamp("us", "UTC"))
+    rows = rows.set_column(at, _KAFKA[-1], times)
+    for name, value in (("_kafka_topic", topic), ("_kafka_topic_id", topic_id)):
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), len(rows)))
+    return rows
+
+
+def bronze_rows(topic: str, decoded: pa.Table, topic_id: str) -> pa.Table:
+    """Decoded events as rows of the topic's bronze table, in the order given; columns that were added come last."""
+    rows = _with_kafka(decoded, topic, topic_id)
+    own = [f.name for f in BRONZE[topic] if f.name not in PARTITION_COLUMNS]
+    return rows.select([*own, *(name for name in rows.column_names if name not in own)])
+
+
+def dead_letter_rows(topic: str, dead: Sequence[Dead], topic_id: str) -> pa.Table:
     """The dead as rows of the table of dead letters, raw bytes and all."""
-    messages = [d.message for d in dead]
-    columns = [
-        pa.array([d.reason for d in dead], pa.string()),
-        pa.array([m.key for m in messages], pa.binary()),
-        pa.array([m.value for m in messages], pa.binary()),
-    ]
-    return pa.Table.from_arrays([*columns, *_kafka_columns(messages, topic_ids)], schema=DEAD_LETTERS)
+    columns = {
+        "reason": pa.array([d.reason for d in dead], pa.string()),
+        "key": pa.array([d.key for d in dead], pa.binary()),
+        "value": pa.array([d.value for d in dead], pa.binary()),
+        "_kafka_partition": pa.array([d.partition for d in dead], pa.int32()),
+        "_kafka_offset": pa.array([d.offset for d in dead], pa.int64()),
+        "_kafka_timestamp": pa.array([d.timestamp_ms for d in dead], pa.int64()),
+    }
+    rows = _with_kafka(pa.table(columns), topic, topic_id)
+    return rows.select([f.name for f in DEAD_LETTERS if f.name not in PARTITION_COLUMNS])
+
+
+def log_gap_row(topic: str, topic_id: str, partition: int, first: int, following: int, found_at: datetime) -> pa.Table:
+    """A gap as a row of the table of gaps."""
+    values = (topic, topic_id, partition, first, following, found_at)
+    return pa.Table.from_arrays([pa.array([v], f.type) for v, f in zip(values, LOG_GAPS, strict=True)], schema=LOG_GAPS)

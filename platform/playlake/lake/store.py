@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import botocore.exceptions
 import s3fs
@@ -82,6 +84,16 @@ class Store:
     def write(self, key: str, body: bytes) -> None:
         """Put one object."""
         self._fs.pipe_file(f"{self._settings.s3_bucket}/{key}", body)
+
+    def write_all(self, bodies: Mapping[str, Any]) -> None:
+        """Put several objects at once, each a buffer of bytes.
+
+        :raises UnavailableError: when one of them could not be put; others may have been.
+        """
+        try:
+            self._fs.pipe({f"{self._settings.s3_bucket}/{key}": bytes(body) for key, body in bodies.items()})
+        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise self._failed("writing to it", error) from error
 
     def read(self, key: str) -> bytes:
         """Get one object.

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
-from playlake import events
-from playlake.errors import PlaylakeError
+from playlake import events, failpoints, log
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake.deliver import FencedError
+from playlake.lake.drift import of_schema
+from playlake.lake.files import File, files
 from playlake.lake.options import storage_options
-from playlake.lake.schema import BRONZE, DEAD_LETTERS, PARTITION_COLUMNS
+from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS
 from playlake.settings import Settings
+
+_log = log.get("lake")
 
 FOLDERS = {
     events.PLAYS: "bronze/plays",
@@ -24,24 +33,17 @@ FOLDERS = {
     events.NOW_PLAYING: "raw/currently_playing",
 }
 DEAD_LETTERS_FOLDER = "bronze/dead_letters"
+LOG_GAPS_FOLDER = "bronze/log_gaps"
+
+CHECKPOINT_EVERY = 100
+"""Versions from one checkpoint to the next."""
 
 _NO_BUCKET = "NoSuchBucket"
 """S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
 
-_WRITER = WriterProperties(compression="ZSTD")
-
-
-class FencedError(Exception):
-    """Another writer committed a position of ours: what we hold is to be dropped and read again."""
-
 
 class WriteFailedError(PlaylakeError):
     """The lake could not be written; whether the commit happened is for the table to say."""
-
-
-def app_id(topic: str, topic_id: str, partition: int) -> str:
-    """The Delta application transaction of a partition; a topic made anew has another id and starts over."""
-    return f"{topic}:{topic_id}:{partition}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,16 @@ class Table:
         self._schema = schema
         self._settings = settings
         self._options = storage_options(settings)
+        self._folders = [name for name in PARTITION_COLUMNS if name in schema.names]
         self._table: DeltaTable | None = None
+        self.bytes_written = 0
+        """Of Parquet files, by this object."""
+
+    @cached_property
+    def _store(self) -> Any:
+        from playlake.lake.store import Store  # a second of imports that only the first look needs
+
+        return Store(self._settings)
 
     def open(self) -> None:
         """Open the table, making it, and the bucket, where there is none."""
@@ -79,9 +90,7 @@ class Table:
         except (OSError, DeltaError) as error:
             if _NO_BUCKET not in str(error):
                 raise self._failed("opened", error) from error
-            from playlake.lake.store import Store  # a second of imports that only the first look needs
-
-            Store(self._settings).ensure_bucket()
+            self._store.ensure_bucket()
             self._create()
 
     def _create(self) -> None:
@@ -90,10 +99,10 @@ class Table:
                 self.uri,
                 self._schema,
                 mode="ignore",
-                partition_by=list(PARTITION_COLUMNS),
+                partition_by=self._folders,
                 storage_options=self._options,
                 # The transactions are the positions: they must never expire.
-                configuration={"delta.checkpointInterval": "100"},
+                configuration={"delta.checkpointInterval": str(CHECKPOINT_EVERY)},
                 # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
@@ -130,9 +139,33 @@ class Table:
         found: int | None = self._delta.transaction_version(app)
         return found
 
+    def rows(self) -> int:
+        """Rows at the version last seen, by the log."""
+        return int(sum(pa.table(self._delta.get_add_actions(flatten=True))["num_records"].to_pylist()))
+
+    @property
+    def added_columns(self) -> dict[str, pa.DataType]:
+        """The columns that events have brought beside their own, by name, at the version last seen."""
+        return of_schema(pa.schema(self._delta.schema().to_arrow()), self._schema.names)
+
+    def add_columns(self, columns: Mapping[str, pa.DataType]) -> None:
+        """Add nullable columns; files that are there already have null in them.
+
+        :raises FencedError: when the table was changed meanwhile: look again at what columns it has.
+        """
+        schema = Schema.from_arrow(pa.schema([pa.field(name, kind) for name, kind in columns.items()]))
+        try:
+            self._delta.alter.add_columns(schema.fields)
+        except CommitFailedError as error:
+            raise FencedError(str(error)) from error
+        except (OSError, DeltaError) as error:
+            raise self._failed("widened", error) from error
+        self.refresh()
+
     def append(self, rows: pa.Table, expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
         """Add rows and move the positions on, in one commit. Returns the new version.
 
+        :param rows: without the partition columns: those follow from ``_kafka_timestamp``.
         :param expected: by application id, the position that the table must still be at.
         :param following: by application id, the position once this is committed.
         :raises FencedError: when another writer has moved one of them.
@@ -142,15 +175,53 @@ class Table:
         for app, position in expected.items():
             if self.position(app) != position:
                 raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
-        properties = CommitProperties(app_transactions=[Transaction(app, v) for app, v in following.items()])
+        failpoints.hit("before-files")
+        added = self._put(list(files(rows)))
+        failpoints.hit("after-files")
+        return self._commit(added, following)
+
+    def _put(self, made: list[File]) -> list[AddAction]:
+        """Upload files that nobody sees yet."""
         try:
-            write_deltalake(self._delta, rows, mode="append", commit_properties=properties, writer_properties=_WRITER)
+            self._store.write_all({f"{self.folder}/{file.path}": file.body for file in made})
+        except UnavailableError as error:
+            raise self._failed("written", error) from error
+        self.bytes_written += sum(file.body.size for file in made)
+        now = int(time.time() * 1000)
+        return [AddAction(f.path, f.body.size, f.partition_values, now, True, f.stats) for f in made]
+
+    def _commit(self, added: list[AddAction], following: Mapping[str, int]) -> int:
+        before = self.version
+        moved = [Transaction(app, position) for app, position in following.items()]
+        failpoints.hit("before-commit")
+        try:
+            self._delta.create_write_transaction(
+                [*added],
+                "append",
+                self._delta.schema(),
+                self._folders,
+                commit_properties=CommitProperties(app_transactions=moved),
+                # No checkpoint in the same call: one that fails is no commit that failed.
+                post_commithook_properties=PostCommitHookProperties(False, False),
+            )
         except CommitFailedError as error:
             raise FencedError(str(error)) from error
         except (OSError, DeltaError) as error:
             raise self._failed("written", error) from error
+        failpoints.hit("after-commit")
         self.refresh()
+        if before // CHECKPOINT_EVERY != self.version // CHECKPOINT_EVERY:
+            self.checkpoint()
         return self.version
+
+    def checkpoint(self) -> None:
+        """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
+        failpoints.hit("checkpoint")
+        try:
+            self._delta.create_checkpoint()
+            self._delta.cleanup_metadata()
+        except (OSError, DeltaError) as error:
+            _log.warning("no checkpoint could be made; the next one will be", table=self.folder, why=_words(error))
 
     def offsets_from(self, topic_id: str, partition: int, start: int) -> frozenset[int]:
         """Offsets at or after ``start`` that the table holds of a partition."""
@@ -198,11 +269,14 @@ class Table:
         return list(found)
 
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
-        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:240]
         return WriteFailedError(
-            f"The lake's table {self.folder} could not be {verb} ({text}). What was not landed is still in Kafka: "
-            "check the object store and its disk (`playlake status`, `playlake doctor`) and run this again."
+            f"The lake's table {self.folder} could not be {verb} ({_words(error)}). What was not landed is still in"
+            " Kafka: check the object store and its disk (`playlake status`, `playlake doctor`) and run this again."
         )
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:240]
 
 
 def bronze(settings: Settings, topic: str) -> Table:
@@ -213,6 +287,11 @@ def bronze(settings: Settings, topic: str) -> Table:
 def dead_letters(settings: Settings) -> Table:
     """The table of messages that could not be events."""
     return Table(settings, DEAD_LETTERS_FOLDER, DEAD_LETTERS)
+
+
+def log_gaps(settings: Settings) -> Table:
+    """The table of what retention removed from Kafka before it was landed."""
+    return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS)
 
 
 def every(settings: Settings) -> list[Table]:

@@ -1,32 +1,29 @@
 """The lake writer: Kafka to the bronze tables, exactly once. The shell around :mod:`playlake.lake.core`.
 
-Exactly once because every commit to a Delta table carries the next offsets of the partitions it moves, and reading
-starts at those. The order of one flush, told where it happens in :meth:`Writer._flush`:
+One thread polls Kafka and keeps the membership of the group; the other (:mod:`playlake.lake.landing`) decodes, uploads
+and commits, one batch at a time, while the next is being read. A store that is slow or away never keeps the first from
+polling: when as much is buffered as a flush may take, partitions are paused. What makes it exactly once is told in
+:mod:`playlake.lake.deliver`.
 
-1. take the batch and validate each message;
-2. dead letters: only if they are where we left them, add the new ones with their positions;
-3. bronze: only if it is where we left it, add the rows with the new positions (also when no row is left to add);
-4. tell Kafka how far we are, as a hint for lag.
-
-Dying between any two of these loses and doubles nothing: reading starts again at bronze's position, and the dead
-letters written after it are known by their offsets. A commit that meets another's on the same partition fails, so a
-writer that was frozen and replaced (a zombie) can't write: it drops what it holds and starts again at the table's
-positions.
+Whatever goes wrong with a batch, the answer is the same: its topic's partitions are dropped with all that is buffered
+of them, the tables are asked for their positions, and reading goes on from there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
-from playlake import events, log
-from playlake.broker import Admin, Consumer, TopicPartition
-from playlake.lake import tables
-from playlake.lake.core import Batch, Core, Limits, Partition, Position
-from playlake.lake.schema import Decoded, bronze_rows, dead_letter_rows, decode
-from playlake.lake.store import Store
-from playlake.lake.tables import FencedError, Table, WriteFailedError, app_id
+from playlake import events, failpoints, log
+from playlake.broker import Consumer, Polled, TopicPartition
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake.core import Batch, Core, Limits, Partition
+from playlake.lake.deliver import FencedError
+from playlake.lake.landing import Flushed, Landing, Located, TopicMadeAnewError
+from playlake.lake.tables import WriteFailedError
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -34,6 +31,12 @@ _POLL_ROWS = 10_000
 _POLL_SECONDS = 0.2
 _STALL_SECONDS = 15.0
 """A partition that claims to have more but gives nothing for so long is taken to be at its end."""
+_REBALANCE_SECONDS = 5.0
+"""How long a rebalance waits for a flush, or for the positions of what it brought; others wait for us meanwhile."""
+_LOOK_SECONDS = 10.0
+"""How often the topics' identity is looked at when nothing is flushed."""
+_PATIENCE = 4
+"""Failures in a row after which a run that has an end gives up."""
 GROUP = "playlake-lake"
 
 
@@ -53,6 +56,22 @@ class Landed:
         return sum(self.rows.values())
 
 
+class Watcher:
+    """Is told what a writer does; see :class:`playlake.lake.metrics.Metrics`."""
+
+    def polled(self, polled: Polled) -> None:
+        """Messages were read."""
+
+    def flushed(self, batch: Batch, flushed: Flushed) -> None:
+        """A batch was committed."""
+
+    def failed(self, topic: str, kind: str) -> None:
+        """A batch was not committed: ``fenced``, ``failed`` or ``made_anew``."""
+
+    def turn(self, core: Core, claimed_end: Callable[[TopicPartition], int | None], now: float) -> None:
+        """A turn of the loop begins."""
+
+
 class Writer:
     """Lands the topics of playlake, as one member of a consumer group."""
 
@@ -63,22 +82,36 @@ class Writer:
         group: str = GROUP,
         on_progress: Callable[[Landed], None] | None = None,
         on_turn: Callable[[], None] | None = None,
+        watcher: Watcher | None = None,
+        landing: Landing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._group = group
         self._clock = clock
-        self._on_progress = on_progress
-        self._on_turn = on_turn
+        self._on_progress = on_progress or (lambda _landed: None)
+        self._on_turn = on_turn or (lambda: None)
+        self._watcher = watcher or Watcher()
         self._core = Core(
             Limits(settings.flush_rows, settings.catchup_rows, settings.flush_bytes, settings.flush_seconds)
         )
-        self._bronze = {topic: tables.bronze(settings, topic) for topic in events.TOPICS}
-        self._dead = tables.dead_letters(settings)
-        self._ids: dict[str, str] = {}
+        self._landing = landing or Landing(settings)
+        self._thread = ThreadPoolExecutor(1, "landing")
+        self._job: tuple[Callable[[Future[Any]], None], Future[Any]] | None = None
+        self._batch: Batch | None = None
+        self._mine: set[Partition] = set()
+        self._unplaced: set[Partition] = set()
+        """Ours, and where the lake has them is not known yet."""
+        self._begins: dict[Partition, int] = {}
+        """Of the unplaced, those whose log had not got the offset to read, and the first that it has."""
+        self._moved = False
+        """Whether what is to be read is not what the consumer was told."""
         self._stop = False
+        self._draining = False
         self._failures = 0
-        self._patience: int | None = None
+        self._patient = True
+        self._again_at = 0.0
+        self._looked_at = 0.0
         self.landed = Landed()
 
     def stop(self) -> None:
@@ -91,66 +124,78 @@ class Writer:
         :raises UnavailableError: when broker or store is down at the start, or for longer than their time limit.
         """
         started = self._clock()
-        self._patience = 4 if for_s is not None or until_idle else None
-        self._prepare()
+        self._patient = for_s is None and not until_idle
+        self._landing.prepare()
         consumer = Consumer(
-            self._settings,
-            events.TOPICS,
-            group=self._group,
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
+            self._settings, events.TOPICS, group=self._group, on_assign=self._assigned, on_revoke=self._revoked
         )
-        idle_since: float | None = None
-        news = started
-        poll_rows = min(_POLL_ROWS, self._settings.catchup_rows)  # one poll must not overfill a flush
         try:
-            while not self._stop:
-                if self._on_turn:
-                    self._on_turn()
-                now = self._clock()
-                if for_s is not None and now - started >= for_s:
-                    break
-                polled = consumer.poll(poll_rows, _POLL_SECONDS)
-                now = self._clock()
-                if polled.records or polled.ends or not self._core.assigned:
-                    news = now
-                if polled.records:
-                    self._core.mark_behind(polled.records)
-                    self._core.add(polled.records, now)
-                self._core.reached_end(polled.ends.items())
-                for topic in self._core.due(now):
-                    self._flush(topic, consumer)
-                stalled = now - news > _STALL_SECONDS and not consumer.down_for()
-                if until_idle and not self._core.due(now) and (self._all_at_end(polled.records) or stalled):
-                    self._flush_all(consumer)
-                    idle_since = idle_since or now
-                    if now - idle_since >= idle_s:
-                        if stalled:
-                            self._check_stalled(consumer)
-                        break
-                else:
-                    idle_since = None
-                if consumer.down_for() > (30.0 if for_s is not None or until_idle else 600.0):
-                    raise consumer.unavailable()
-            self._flush_all(consumer)
+            self._loop(consumer, started + for_s if for_s is not None else None, idle_s if until_idle else None)
+            self._finish(consumer)
         finally:
+            self._thread.shutdown()  # a commit under way ends by itself, and its retries too
             consumer.close()
-            if self._core.stale:
-                _log.warning("messages dropped: the lake has their offsets already", count=self._core.stale)
-            self.landed.seconds = self._clock() - started
+            self._landing.close()
+        self.landed.seconds = self._clock() - started
         return self.landed
 
-    def _prepare(self) -> None:
-        store = Store(self._settings)
-        store.ensure_bucket()
-        store.check_conditional_put()
-        with Admin(self._settings) as admin:
-            self._ids = {name: info.topic_id for name, info in admin.ensure(events.TOPICS).items()}
-        for table in [*self._bronze.values(), self._dead]:
-            table.open()
+    def _loop(self, consumer: Consumer, until: float | None, idle_s: float | None) -> None:
+        poll_rows = min(_POLL_ROWS, self._settings.catchup_rows)  # one poll must not overfill a flush
+        news, idle_since = self._clock(), None
+        while not self._stop:
+            now = self._clock()
+            if until is not None and now >= until:
+                return
+            self._turn(consumer, now)
+            polled = consumer.poll(poll_rows, _POLL_SECONDS)
+            now = self._clock()
+            self._take_in(consumer, polled, now)
+            if polled.runs or polled.ends or self._job or not self._core.assigned:
+                news = now
+            stalled = now - news > _STALL_SECONDS and not consumer.down_for()
+            if idle_s is not None and not polled.runs and (self._at_end() or stalled):
+                self._draining = True
+                if self._job or self._core.buffered:
+                    idle_since = None
+                    continue
+                idle_since = idle_since or now
+                if now - idle_since >= idle_s:
+                    if stalled:
+                        self._check_stalled(consumer)
+                    return
+            else:
+                self._draining, idle_since = False, None
+            if consumer.down_for() > (600.0 if self._patient else 30.0):
+                raise consumer.unavailable()
 
-    def _all_at_end(self, records: Iterable[object]) -> bool:
-        return bool(self._core.assigned) and not records and self._core.at_end()
+    def _turn(self, consumer: Consumer, now: float) -> None:
+        self._on_turn()
+        self._watcher.turn(self._core, consumer.claimed_end, now)
+        if self._core.full() and self._job:
+            wait([self._job[1]], _POLL_SECONDS)
+        self._reap(consumer)
+        self._start(now)
+        if self._moved:
+            self._moved = False
+            consumer.read_on({TopicPartition(*p): offset for p, offset in self._core.reading().items()})
+        if self._core.full() and self._job:
+            consumer.hold()
+        else:
+            consumer.go_on()
+
+    def _take_in(self, consumer: Consumer, polled: Polled, now: float) -> None:
+        if polled.runs:
+            failpoints.hit("after-poll")
+            self._watcher.polled(polled)
+            self._core.mark_behind((run.topic, run.partition) for run in polled.runs)
+            self._core.add(polled.runs, now)
+        self._core.reached_end(polled.ends.items())
+        for tp in polled.nowhere:
+            self._displace({(tp.topic, tp.partition)})
+            self._begins[tp] = consumer.beginning(tp)
+
+    def _at_end(self) -> bool:
+        return bool(self._core.assigned) and not self._unplaced and self._core.at_end()
 
     def _check_stalled(self, consumer: Consumer) -> None:
         """Nothing more comes, though not every end was told: is it all landed, or is a part of the log unreadable?"""
@@ -160,110 +205,136 @@ class Writer:
         if behind:
             _log.warning("the broker claims messages that it does not give; landed what there is")
 
+    def _finish(self, consumer: Consumer) -> None:
+        """Write what is buffered. What can't be written now is still in Kafka."""
+        self._draining, self._patient = True, False
+        while self._job or self._core.waiting():
+            self._on_turn()
+            if self._job:
+                wait([self._job[1]], _POLL_SECONDS)
+            self._reap(consumer)
+            self._start(self._clock())
+
     # -- partitions ------------------------------------------------------------------------------------------------
 
     def _assigned(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        starts = self._core.assign(self._positions(partitions))
+        self._mine.update(partitions)
+        self._unplaced.update(partitions)
         _log.info("partitions assigned", partitions=len(partitions))
-        return {TopicPartition(*p): offset for p, offset in starts.items()}
+        until = time.monotonic() + _REBALANCE_SECONDS
+        self._await_job(until)  # one of before
+        self._start(self._clock())
+        self._await_job(until)
+        self._moved = False
+        return {TopicPartition(*p): offset for p, offset in self._core.reading().items()}
 
     def _revoked(self, partitions: list[TopicPartition]) -> None:
-        # What is buffered is dropped, not rushed out: the next owner reads it again from the lake's position.
+        failpoints.hit("in-revoke")
+        # What is being written may end in time, and need not be read again by the next owner. What is only buffered is
+        # dropped; so is the outcome of a flush that takes longer: where it got to is for the tables to say.
+        if self._batch and any((self._batch.topic, p) in partitions for p in self._batch.following):
+            self._await_job(time.monotonic() + _REBALANCE_SECONDS)
+        gone = set(partitions)
+        self._core.forget(gone)
+        self._mine -= gone
+        self._unplaced -= gone
+
+    def _await_job(self, until: float) -> None:
+        if self._job:
+            wait([self._job[1]], max(0.0, until - time.monotonic()))
+            self._reap(None)
+
+    def _displace(self, partitions: set[Partition]) -> None:
+        """Drop these and what is buffered of them, and find out anew where the lake has them."""
         self._core.forget(partitions)
+        self._unplaced |= partitions & self._mine
+        self._moved = True
 
-    def _positions(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
-        wanted = list(partitions)
-        # Bronze is read first: dead letters are written before it, so what is then seen of them is never too old.
-        for table in [*{t: self._bronze[t] for t, _ in wanted}.values(), self._dead]:
-            table.refresh()
-        found = {}
-        for topic, number in wanted:
-            app = app_id(topic, self._ids[topic], number)
-            bronze = self._bronze[topic].position(app) or 0
-            dead = self._dead.position(app)
-            ahead = dead is not None and dead > bronze
-            known = self._dead.offsets_from(self._ids[topic], number, bronze) if ahead else frozenset()
-            found[topic, number] = Position(bronze, dead, known)
-        return found
+    # -- work on the lake, one piece at a time ---------------------------------------------------------------------
 
-    # -- flushing --------------------------------------------------------------------------------------------------
+    def _start(self, now: float) -> None:
+        """Begin the next piece, if none is under way."""
+        if self._job or now < self._again_at:
+            return
+        if self._unplaced:
+            wanted = frozenset(self._unplaced)
+            begins = {p: self._begins[p] for p in wanted if p in self._begins}
+            future: Future[Any] = self._thread.submit(self._landing.locate, wanted, begins)
+            self._job = (self._placed, future)
+        elif topics := self._core.waiting() if self._draining else self._core.due(now):
+            batch = self._batch = self._core.take(topics[0])
+            self._job = (self._flushed, self._thread.submit(self._landing.flush, batch))
+        elif now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            self._job = (self._looked, self._thread.submit(self._landing.check))
 
-    def _flush_all(self, consumer: Consumer) -> None:
-        for topic in self._core.waiting():
-            self._flush(topic, consumer)
-
-    def _flush(self, topic: str, consumer: Consumer) -> None:
-        batch = self._core.take(topic)
-        decoded = decode(topic, batch.messages)  # 1
+    def _reap(self, consumer: Consumer | None) -> None:
+        """Take in how a piece has ended."""
+        if self._job is None or not self._job[1].done():
+            return
+        (ended, future), self._job = self._job, None
+        batch, self._batch = self._batch, None
+        if batch:
+            self._core.ended(batch)
+        touched = {p for p in self._mine if p[0] == batch.topic} if batch else set()
         try:
-            buried = self._bury(batch, decoded)  # 2
-            self._land(batch, decoded)  # 3
+            future.result()
         except FencedError as error:
             self.landed.fenced += 1
+            topic = batch.topic if batch else ""
+            self._watcher.failed(topic, "fenced")
             _log.warning("another writer was here; starting again at the lake's positions", topic=topic, why=str(error))
-            self._restart(topic, consumer)
-            return
-        except WriteFailedError as error:
-            # Whether the commit happened is unknown: drop everything, the table says where to go on.
-            self._after_failure(topic, consumer, error)
-            return
-        self._failures = 0
-        self._core.done(batch, buried)
-        consumer.commit_hint({TopicPartition(topic, p): offset for p, offset in batch.following.items()})  # 4
-        if self._on_progress:
-            self._on_progress(self.landed)
+            self._displace(touched)
+        except TopicMadeAnewError as error:
+            self._watcher.failed(str(error), "made_anew")
+            self._displace({p for p in self._mine if p[0] == str(error)})
+        except (WriteFailedError, UnavailableError) as error:
+            # Whether a commit happened is unknown: drop everything, the table says where to go on.
+            self._watcher.failed(batch.topic if batch else "", "failed")
+            self._displace(touched)
+            self._put_off(error)
+        else:
+            self._failures = 0
+            if batch:
+                self._batch = batch
+            ended(future)
+            self._batch = None
+            if batch and consumer:
+                consumer.commit_hint({TopicPartition(batch.topic, p): o for p, o in batch.following.items()})
 
-    def _bury(self, batch: Batch, decoded: Decoded) -> dict[int, int]:
-        dead = batch.to_bury(decoded.dead)
-        if not dead:
-            return {}
-        moved = batch.burial_positions(dead)
-        self._append(
-            self._dead,
-            batch.topic,
-            dead_letter_rows(dead, self._ids.__getitem__),
-            {p: batch.expected[p].dead_letters for p in moved},
-            moved,
-        )
-        self.landed.dead_letters += len(dead)
-        _log.warning("dead letters", topic=batch.topic, count=len(dead), first_reason=dead[0].reason[:200])
-        return moved
+    def _placed(self, future: Future[Located]) -> None:
+        located = future.result()
+        found = {p: at for p, at in located.positions.items() if p in self._unplaced}
+        self._core.assign(found)
+        for partition, offset in located.skips.items():
+            self._core.skip(partition, offset)
+        self._unplaced -= found.keys()
+        for partition in located.positions:
+            self._begins.pop(partition, None)
+        self._moved = True
 
-    def _land(self, batch: Batch, decoded: Decoded) -> None:
-        good = Decoded(good=[(m, e) for m, e in decoded.good if not batch.already_dead(m)])
-        expected = {p: batch.expected[p].bronze or None for p in batch.following}
-        rows = bronze_rows(batch.topic, good, self._ids.__getitem__)
-        self._append(self._bronze[batch.topic], batch.topic, rows, expected, batch.following)
-        self.landed.rows[batch.topic] += rows.num_rows
+    def _flushed(self, future: Future[Flushed]) -> None:
+        assert self._batch is not None  # noqa: S101 - _reap has put it there
+        batch, flushed = self._batch, future.result()
+        self._core.done(batch, flushed.buried)
+        self.landed.rows[batch.topic] += flushed.rows
+        self.landed.dead_letters += flushed.dead_letters
         self.landed.commits += 1
+        self._looked_at = self._clock()
+        if flushed.dead_letters:
+            count, reason = flushed.dead_letters, flushed.first_reason
+            _log.warning("dead letters", topic=batch.topic, count=count, first_reason=reason)
+        self._watcher.flushed(batch, flushed)
+        self._on_progress(self.landed)
 
-    def _append(
-        self, table: Table, topic: str, rows: object, expected: dict[int, int | None], following: dict[int, int]
-    ) -> None:
-        apps = {p: app_id(topic, self._ids[topic], p) for p in following}
-        table.append(rows, {apps[p]: v for p, v in expected.items()}, {apps[p]: v for p, v in following.items()})
+    def _looked(self, future: Future[None]) -> None:
+        """The topics are those that they were."""
 
-    def _after_failure(self, topic: str, consumer: Consumer, error: WriteFailedError) -> None:
-        """Wait and start again at the lake's positions; give up after ``_patience`` failures in a row."""
-        while True:
-            self._failures += 1
-            if self._stop or (self._patience is not None and self._failures > self._patience):
-                self._core.forget(self._core.assigned)
-                raise error
-            pause = min(2.0**self._failures / 4, 30.0)
-            _log.warning("the lake could not be written; trying again", topic=topic, seconds=pause, why=str(error))
-            self._rest(pause)
-            try:
-                return self._restart(topic, consumer)
-            except WriteFailedError as again:
-                error = again
-
-    def _rest(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stop and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))  # a signal does not end a sleep
-
-    def _restart(self, topic: str, consumer: Consumer) -> None:
-        mine = [p for p in self._core.assigned if p[0] == topic]
-        starts = self._core.assign(self._positions(mine))
-        consumer.seek({TopicPartition(*p): offset for p, offset in starts.items()})
+    def _put_off(self, error: PlaylakeError) -> None:
+        """Try again later; a run that has an end gives up after some failures in a row."""
+        self._failures += 1
+        if self._stop or (not self._patient and self._failures > _PATIENCE):
+            raise error
+        pause = min(2.0**self._failures / 4, 30.0)
+        self._again_at = self._clock() + pause
+        _log.warning("the lake could not be written; trying again", seconds=pause, why=str(error))

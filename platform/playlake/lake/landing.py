@@ -1,0 +1,217 @@
+"""The writer's work on the lake: preparing it, finding positions, flushing. Everything here may block.
+
+:class:`Landing` is used by one thread at a time, which is never the one that polls Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+
+import pyarrow as pa
+
+from playlake import events, log
+from playlake.broker import Admin
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake import tables
+from playlake.lake.core import Batch, Partition, Position
+from playlake.lake.decode import Decoded, Decoder
+from playlake.lake.deliver import app_id, deliver, locate
+from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
+from playlake.lake.store import Store
+from playlake.settings import Settings
+
+_log = log.get("lake")
+
+
+class TopicMadeAnewError(Exception):
+    """The topic is not the one whose messages we hold: they may be of either."""
+
+
+class LogBehindLakeError(PlaylakeError):
+    """The log has not got what the lake has already landed of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What one flush did, and where its time went, in seconds."""
+
+    rows: int
+    dead_letters: int
+    first_reason: str
+    buried: dict[int, int]
+    bytes: int
+    slowly: int
+    decode_s: float
+    write_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Positions of partitions, and for those whose log begins later the offset to read on at."""
+
+    positions: dict[Partition, Position]
+    skips: dict[Partition, int] = field(default_factory=dict)
+
+
+class Landing:
+    """The tables of the lake and the identity of the topics."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bronze = {topic: tables.bronze(settings, topic) for topic in events.TOPICS}
+        self._dead = tables.dead_letters(settings)
+        self._gaps = tables.log_gaps(settings)
+        self._decoders = {topic: Decoder(topic) for topic in events.TOPICS}
+        self._ids: dict[str, str] = {}
+        self._admin: Admin | None = None
+
+    def prepare(self) -> None:
+        """Make what is missing: bucket, topics, tables.
+
+        :raises PlaylakeError: also where the store can't be trusted with two writers.
+        """
+        store = Store(self._settings)
+        store.ensure_bucket()
+        store.check_conditional_put()
+        with Admin(self._settings) as admin:
+            found = admin.ensure(events.TOPICS)
+        self._ids = {name: info.topic_id for name, info in found.items()}
+        for table in [*self._bronze.values(), self._dead]:
+            table.open()
+        for topic, table in self._bronze.items():
+            numbers = range(found[topic].partitions)
+            if table.rows() and all(table.position(app_id(topic, self._ids[topic], p)) is None for p in numbers):
+                _log.warning(
+                    "nothing of this topic has landed, but of one that had its name: it was made anew, or this is"
+                    " another broker. Its offsets start over; what landed before stays",
+                    topic=topic,
+                    topic_id=self._ids[topic],
+                )
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        if self._admin is not None:
+            self._admin.__exit__(None, None, None)
+            self._admin = None
+
+    def check(self, topics: Iterable[str] = events.TOPICS) -> None:
+        """See that the topics are still those that we read.
+
+        A topic's id never comes back (KIP-516), so what was read before this look is of the topic that has it now.
+
+        :raises TopicMadeAnewError: when one is not; positions must be found again.
+        :raises UnavailableError: when the broker does not answer, or the topic is gone.
+        """
+        wanted = tuple(topics)
+        try:
+            self._admin = self._admin or Admin(self._settings)
+            found = self._admin.topics(wanted)
+        except UnavailableError:
+            self.close()
+            raise
+        for topic in wanted:
+            if topic not in found:
+                raise UnavailableError(
+                    f"The topic {topic} is gone from the broker. What was landed of it stays; make it anew and its"
+                    " offsets start over (`playlake land` makes it when it starts)."
+                )
+            if (now := found[topic].topic_id) != self._ids[topic]:
+                before, self._ids[topic] = self._ids[topic], now
+                _log.warning(
+                    "the topic was made anew: its offsets start over; what landed before stays",
+                    topic=topic,
+                    former=before,
+                    now=now,
+                )
+                raise TopicMadeAnewError(topic)
+
+    def locate(self, partitions: Iterable[Partition], begins: Mapping[Partition, int]) -> Located:
+        """Where the lake has these partitions.
+
+        :param begins: for partitions whose log did not have the offset to read: the first that it has.
+        :raises LogBehindLakeError: when the log ends before what is landed already.
+        """
+        wanted = list(partitions)
+        try:
+            self.check({topic for topic, _ in wanted})
+        except TopicMadeAnewError:
+            begins = {}  # of the topic that was
+            self.check({topic for topic, _ in wanted})
+        positions = locate(wanted, self._ids, self._bronze, self._dead)
+        skips = {p: self._gap(p, positions[p].bronze, begins[p]) for p in wanted if p in begins}
+        return Located(positions, skips)
+
+    def _gap(self, partition: Partition, position: int, begins: int) -> int:
+        topic, number = partition
+        if begins <= position:
+            raise LogBehindLakeError(
+                f"The log of {topic}/{number} ends before offset {position}, up to which the lake has landed it: the"
+                " broker lost messages. New ones under known offsets would be passed over, so nothing more is landed."
+                " Delete the topic and make it anew: its offsets then start over, and the lake keeps what it has."
+            )
+        app = app_id(topic, self._ids[topic], number)
+        self._gaps.refresh()
+        recorded = self._gaps.position(app)
+        first = max(position, recorded or 0)
+        if first < begins:
+            row = log_gap_row(topic, self._ids[topic], number, first, begins, datetime.now(UTC))
+            self._gaps.append(row, {app: recorded}, {app: begins})
+            _log.error(
+                "messages were deleted from Kafka before they were landed: they are lost. Raise the topic's retention",
+                topic=topic,
+                partition=number,
+                offsets=f"{first} to {begins - 1}",
+                count=begins - first,
+            )
+        return begins
+
+    def flush(self, batch: Batch) -> Flushed:
+        """Write a batch.
+
+        :raises FencedError: when another writer has been here.
+        :raises TopicMadeAnewError: when the batch may be of a topic that is no more.
+        :raises WriteFailedError, UnavailableError: when store or broker failed; whether it was written is for the
+            tables to say.
+        """
+        table, topic_id = self._bronze[batch.topic], self._ids[batch.topic]
+        started = perf_counter()
+        before = table.bytes_written + self._dead.bytes_written
+        decoded = self._decoders[batch.topic].decode(batch.runs, table.added_columns)
+        decoded_at = perf_counter()
+        self.check((batch.topic,))
+        if decoded.added:
+            table.add_columns(decoded.added)
+            _log.info("new columns", table=table.folder, columns={n: str(t) for n, t in decoded.added.items()})
+        rows = bronze_rows(batch.topic, _without_dead(decoded, batch), topic_id)
+        delivered = deliver(
+            batch,
+            topic_id,
+            decoded.dead,
+            table,
+            self._dead,
+            bronze_rows=lambda: rows,
+            dead_rows=lambda dead: dead_letter_rows(batch.topic, dead, topic_id),
+        )
+        first = decoded.dead[0].reason[:200] if decoded.dead else ""
+        written = table.bytes_written + self._dead.bytes_written - before
+        return Flushed(
+            len(rows),
+            delivered.dead_letters,
+            first,
+            delivered.buried,
+            written,
+            decoded.slowly,
+            decoded_at - started,
+            perf_counter() - decoded_at,
+        )
+
+
+def _without_dead(decoded: Decoded, batch: Batch) -> pa.Table:
+    """The events that dead letters do not hold, from a run that judged otherwise and died half-way."""
+    if not any(position.dead for position in batch.expected.values()):
+        return decoded.rows
+    places = zip(*(decoded.rows[f"_kafka_{of}"].to_pylist() for of in ("partition", "offset")), strict=True)
+    return decoded.rows.filter([not batch.already_dead(partition, offset) for partition, offset in places])
