@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -36,6 +37,26 @@ def send(settings: Settings, topic: str, count: int, start: int = 0) -> None:
     assert producer.acknowledged == producer.sent == count
 
 
+class Message(NamedTuple):
+    """One message that was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+def messages(polled: broker.Polled) -> list[Message]:
+    """Those of all runs, one by one."""
+    return [
+        Message(run.topic, run.partition, *columns)
+        for run in polled.runs
+        for columns in zip(run.offsets, run.timestamps, run.keys, run.values, strict=True)
+    ]
+
+
 class Reading:
     """A consumer that starts where it is told and remembers what it was given."""
 
@@ -58,7 +79,7 @@ class Reading:
         while len(self.ends) < partitions:
             assert time.monotonic() < deadline, f"only {self.ends} after {seconds} s"
             polled = self.consumer.poll(1000, 0.2)
-            self.records += polled.records
+            self.records += messages(polled)
             self.ends |= polled.ends
         return self.records
 
@@ -145,25 +166,72 @@ def test_the_end_is_told_again_after_new_messages(settings: Settings, topic: str
     while len(reading.records) < 80:
         assert time.monotonic() < deadline
         polled = reading.consumer.poll(1000, 0.2)
-        reading.records += polled.records
+        reading.records += messages(polled)
         reading.ends |= polled.ends
     assert len({(r.partition, r.offset) for r in reading.records}) == 80
     assert all(end >= before[p] for p, end in reading.ends.items())
 
 
-def test_seek_goes_back(settings: Settings, topic: str, read: object) -> None:
+def test_read_on_goes_back(settings: Settings, topic: str, read: object) -> None:
     send(settings, topic, 50)
     reading = read()  # type: ignore[operator]
     reading.to_the_end()
-    reading.consumer.seek(dict.fromkeys(reading.assigned, 0))
+    reading.consumer.read_on(dict.fromkeys(reading.assigned, 0))
     seen = len(reading.records)
     deadline = time.monotonic() + 30
     while len(reading.records) < seen * 2:
         assert time.monotonic() < deadline
-        reading.records += reading.consumer.poll(1000, 0.2).records
+        reading.records += messages(reading.consumer.poll(1000, 0.2))
     assert {(r.partition, r.offset) for r in reading.records[seen:]} == {
         (r.partition, r.offset) for r in reading.records[:seen]
     }
+
+
+def test_a_partition_that_is_not_named_is_ours_and_not_read(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 50)
+    reading = read()  # type: ignore[operator]
+    reading.to_the_end()
+    one, *_ = sorted({TopicPartition(r.topic, r.partition) for r in reading.records})
+    before = list(reading.records)
+    reading.records.clear()
+    reading.ends.clear()
+    reading.consumer.read_on({one: 1})
+    reading.to_the_end(partitions=1)
+    assert reading.records == [r for r in before if r.partition == one.partition and r.offset >= 1]
+    assert len(reading.assigned) == 4
+
+
+def test_held_a_consumer_reads_nothing_and_goes_on_where_it_was(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 40)
+    reading = read()  # type: ignore[operator]
+    reading.to_the_end()
+    reading.consumer.hold()
+    reading.consumer.hold()
+    send(settings, topic, 40, start=40)
+    for _ in range(10):
+        assert messages(reading.consumer.poll(1000, 0.1)) == []
+    reading.consumer.go_on()
+    reading.ends.clear()
+    deadline = time.monotonic() + 30
+    while len(reading.records) < 80:
+        assert time.monotonic() < deadline
+        reading.records += messages(reading.consumer.poll(1000, 0.2))
+    assert sorted(int(r.value.split(b"-")[1]) for r in reading.records) == list(range(80))
+
+
+def test_an_offset_that_the_log_has_not_got_is_told(settings: Settings, topic: str, read: object) -> None:
+    """Tansu 0.6 says nothing: there the identity of the topic is what tells that it is another (see the writer)."""
+    send(settings, topic, 40)
+    reading = read(starts=dict.fromkeys(range(4), 1_000_000))  # type: ignore[operator]
+    deadline = time.monotonic() + 15
+    nowhere: set[TopicPartition] = set()
+    while len(nowhere) < 4 and time.monotonic() < deadline:
+        polled = reading.consumer.poll(1000, 0.2)
+        assert messages(polled) == []  # and nothing is read from elsewhere in silence
+        nowhere.update(polled.nowhere)
+    if settings.profile != "embedded":
+        assert nowhere == {TopicPartition(topic, p) for p in range(4)}
+    assert [reading.consumer.beginning(TopicPartition(topic, p)) for p in range(4)] == [0] * 4
 
 
 def test_what_waits_is_counted_from_any_position(settings: Settings, topic: str) -> None:

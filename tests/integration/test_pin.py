@@ -9,15 +9,16 @@ from deltalake import DeltaTable
 
 from playlake import events
 from playlake.lake import tables
+from playlake.lake.deliver import app_id
 from playlake.lake.options import storage_options
-from playlake.lake.schema import Decoded, bronze_rows
+from playlake.lake.schema import PARTITION_COLUMNS
 from playlake.settings import Settings
 from playlake.warehouse import duck, local
 from playlake.warehouse.local import Local
-from tests.models.warehouse import Message, play
+from tests.models.warehouse import Message, bronze_rows, play
 
 FOLDER = "bronze/plays"
-APP = tables.app_id(events.PLAYS, "t", 0)
+APP = app_id(events.PLAYS, "t", 0)
 
 
 def rows(*offsets: int) -> pa.Table:
@@ -25,7 +26,7 @@ def rows(*offsets: int) -> pa.Table:
     good = [
         (Message(events.PLAYS, 0, n, 1_767_225_600_000), play("2026-01-01 10:00:00", event_id=str(n))) for n in offsets
     ]
-    return bronze_rows(events.PLAYS, Decoded(good=good), lambda _: "t")  # type: ignore[arg-type]
+    return bronze_rows(events.PLAYS, good, "t").drop_columns(list(PARTITION_COLUMNS))
 
 
 class Bronze:

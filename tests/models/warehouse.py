@@ -12,7 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from playlake import events
-from playlake.lake.schema import BRONZE, DEAD_LETTERS, Decoded, bronze_rows
+from playlake.lake.files import folder_of
+from playlake.lake.schema import BRONZE, DEAD_LETTERS
 from playlake.settings import Settings, load_settings
 from playlake.warehouse import dbt, duck
 from playlake.warehouse.local import Local
@@ -31,8 +32,20 @@ class Message:
     partition: int
     offset: int
     timestamp_ms: int
-    key: bytes | None = None
-    value: bytes | None = None
+
+
+def bronze_rows(topic: str, landed: Iterable[tuple[Message, Any]], topic_id: str) -> pa.Table:
+    """Events as rows of their topic's bronze table, without a look at what is in them."""
+    rows = []
+    for message, event in landed:
+        at = datetime.fromtimestamp(message.timestamp_ms / 1000, UTC)
+        kafka = {"topic": topic, "topic_id": topic_id, "partition": message.partition, "offset": message.offset}
+        rows.append(
+            {name: getattr(event, name) for name in event.__struct_fields__}
+            | {f"_kafka_{name}": value for name, value in kafka.items()}
+            | {"_kafka_timestamp": at, **folder_of(at)}
+        )
+    return pa.Table.from_pylist(rows, schema=BRONZE[topic])
 
 
 def play(at: str, **fields: Any) -> events.Event:
@@ -122,7 +135,7 @@ class Warehouse:
             self.offsets[topic_id + table, partition] = offset + 1
             stamp = int((at + timedelta(milliseconds=offset)).timestamp() * 1000)
             good.append((Message(topic, partition, offset, stamp), event))
-        self.append(table, bronze_rows(topic, Decoded(good=good), lambda _: topic_id + table))  # type: ignore[arg-type]
+        self.append(table, bronze_rows(topic, good, topic_id + table))
 
     def append(self, table: str, rows: pa.Table) -> None:
         """Add rows to a table of bronze."""

@@ -94,6 +94,26 @@ def locate(
     return found
 
 
+def note_gap(
+    partition: Partition, topic_id: str, first: int, begins: int, table: Ledger[Rows], row: Callable[[int], Rows]
+) -> int:
+    """Record that Kafka deleted what was not landed: offsets from ``first`` to the one before ``begins``.
+
+    What was recorded before is not recorded again.
+
+    :param row: makes the row of a gap from its first offset.
+    :returns: how many offsets were recorded now.
+    :raises FencedError: when another writer recorded something meanwhile.
+    """
+    app = app_id(partition[0], topic_id, partition[1])
+    table.refresh()
+    recorded = table.position(app)
+    first = max(first, recorded or 0)
+    if first < begins:
+        table.append(row(first), {app: recorded}, {app: begins})
+    return max(0, begins - first)
+
+
 def deliver(
     batch: Batch,
     topic_id: str,

@@ -18,7 +18,7 @@ from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake import tables
 from playlake.lake.core import Batch, Partition, Position
 from playlake.lake.decode import Decoded, Decoder
-from playlake.lake.deliver import app_id, deliver, locate
+from playlake.lake.deliver import app_id, deliver, locate, note_gap
 from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
 from playlake.lake.store import Store
 from playlake.settings import Settings
@@ -152,19 +152,22 @@ class Landing:
                 " broker lost messages. New ones under known offsets would be passed over, so nothing more is landed."
                 " Delete the topic and make it anew: its offsets then start over, and the lake keeps what it has."
             )
-        app = app_id(topic, self._ids[topic], number)
-        self._gaps.refresh()
-        recorded = self._gaps.position(app)
-        first = max(position, recorded or 0)
-        if first < begins:
-            row = log_gap_row(topic, self._ids[topic], number, first, begins, datetime.now(UTC))
-            self._gaps.append(row, {app: recorded}, {app: begins})
+        topic_id = self._ids[topic]
+        lost = note_gap(
+            partition,
+            topic_id,
+            position,
+            begins,
+            self._gaps,
+            lambda first: log_gap_row(topic, topic_id, number, first, begins, datetime.now(UTC)),
+        )
+        if lost:
             _log.error(
                 "messages were deleted from Kafka before they were landed: they are lost. Raise the topic's retention",
                 topic=topic,
                 partition=number,
-                offsets=f"{first} to {begins - 1}",
-                count=begins - first,
+                up_to=begins - 1,
+                count=lost,
             )
         return begins
 

@@ -1,0 +1,552 @@
+"""Whatever dies, freezes, is replaced or gets no answer: in the end every offset is in the lake exactly once.
+
+The writer's core and the order of its commits are the real ones (``playlake.lake.core``, ``playlake.lake.deliver``).
+Around them is a world of three writers, a log that expires and is made anew, and tables that promise what Delta's do:
+a commit is put if absent, and one whose application transactions another has touched since is refused. Hypothesis
+draws what happens when. The same world finds what is wrong with a writer that names its files by their first offset.
+
+``MODEL_SCHEDULES`` sets how many schedules are drawn (``make model``: a hundred thousand).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as h
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from playlake.lake.core import Batch, Core, Limits, Partition
+from playlake.lake.deliver import FencedError, app_id, deliver, locate, note_gap
+from playlake.records import Run
+
+SCHEDULES = int(os.environ.get("MODEL_SCHEDULES", "300"))
+TOPIC = "user_plays"
+PARTITIONS = (0, 1)
+WRITERS = (0, 1, 2)
+LAZY = Limits(rows=10**9, catchup_rows=10**9, bytes=10**9, seconds=10**9)
+
+
+class LostError(Exception):
+    """The store did not answer: the commit may or may not have happened."""
+
+
+class CrashError(Exception):
+    """The process is gone."""
+
+
+class MadeAnewError(Exception):
+    """The topic is another one now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message as it landed."""
+
+    topic_id: str
+    partition: int
+    offset: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message that can't be an event."""
+
+    partition: int
+    offset: int
+    value: bytes
+
+
+@dataclass
+class FakeTable:
+    """A Delta table: a log of commits, each with rows and application transactions, put if absent."""
+
+    commits: list[tuple[dict[str, int], list[Row]]] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for _, rows in self.commits for row in rows]
+
+    def positions(self, version: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for moved, _ in self.commits[:version]:
+            found |= moved
+        return found
+
+
+@dataclass
+class Handle:
+    """One writer's view of a table: as of the version last seen, as ``playlake.lake.tables.Table`` has it."""
+
+    table: FakeTable
+    around: Callable[[str], None] = lambda _when: None
+    """Called before a commit, when all is checked and the files are written, and after it."""
+    version: int = 0
+
+    def refresh(self) -> None:
+        self.version = len(self.table.commits)
+
+    def position(self, app: str) -> int | None:
+        return self.table.positions(self.version).get(app)
+
+    def offsets_from(self, topic_id: str, partition: int, start: int) -> frozenset[int]:
+        self.refresh()
+        mine = (r for _, rows in self.table.commits[: self.version] for r in rows)
+        return frozenset(
+            r.offset for r in mine if (r.topic_id, r.partition) == (topic_id, partition) and r.offset >= start
+        )
+
+    def append(self, rows: list[Row], expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
+        self.refresh()
+        for app, position in expected.items():
+            if self.position(app) != position:
+                raise FencedError(app)
+        seen = self.version
+        self.around("before")
+        for moved, _ in self.table.commits[seen:]:  # Delta's conflict check
+            if moved.keys() & following.keys():
+                raise FencedError("a concurrent transaction")
+        before = self.table.positions(len(self.table.commits))
+        assert all(v >= before.get(app, 0) for app, v in following.items()), "a position never goes back"
+        self.table.commits.append((dict(following), rows))
+        self.around("after")
+        self.refresh()
+        return self.version
+
+
+@dataclass
+class World:
+    """The log, as it is now and as it was, and the tables."""
+
+    topic_id: str = "1"
+    logs: dict[str, dict[int, dict[int, bytes]]] = field(default_factory=lambda: {"1": {p: {} for p in PARTITIONS}})
+    """By topic id and partition, every message ever acknowledged, by offset."""
+    ends: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PARTITIONS, 0))
+    starts: dict[int, int] = field(default_factory=lambda: dict.fromkeys(PARTITIONS, 0))
+    bronze: FakeTable = field(default_factory=FakeTable)
+    dead: FakeTable = field(default_factory=FakeTable)
+    gaps: FakeTable = field(default_factory=FakeTable)
+    is_bad: Callable[[bytes, int], bool] = lambda value, _offset: value.startswith(b"bad")
+    files: dict[tuple[str, int, int], list[Row]] = field(default_factory=dict)
+    """Of the wrong writer: by topic id, partition and first offset."""
+    committed: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Kafka's own offsets, which the wrong writer trusts."""
+
+    def produce(self, partition: int, bad: list[bool], skip: int) -> None:
+        log = self.logs[self.topic_id][partition]
+        for is_bad in bad:
+            at = self.ends[partition]
+            log[at] = f"{'bad' if is_bad else 'good'} {self.topic_id}/{partition}/{at}".encode()
+            self.ends[partition] = at + 1
+        self.ends[partition] += skip  # as transaction markers and compaction leave offsets out
+
+    def read(self, partition: int, start: int, most: int) -> Run:
+        """What a consumer is given from an offset on."""
+        log = self.logs[self.topic_id][partition]
+        found = [o for o in sorted(log) if o >= max(start, self.starts[partition])][:most]
+        n = len(found)
+        return Run(TOPIC, partition, found, [0] * n, [None] * n, [log[o] for o in found])
+
+
+class Writer:
+    """The shell around the core, with its two threads: what is under way goes on beside everything else.
+
+    The same steps as ``playlake.lake.writer`` and ``playlake.lake.landing``.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.core = Core(LAZY)
+        self.topic_id = world.topic_id
+        self.bronze, self.dead, self.gaps = (Handle(t) for t in (world.bronze, world.dead, world.gaps))
+        self.mine: set[Partition] = set()
+        self.unplaced: set[Partition] = set()
+        self.batch: Batch | None = None
+        self.located: tuple[dict[Partition, Any], dict[Partition, int]] | None = None
+        self.nowhere: set[Partition] = set()
+
+    def assign(self, partitions: set[int]) -> None:
+        self.mine |= {(TOPIC, p) for p in partitions}
+        self.unplaced |= {(TOPIC, p) for p in partitions}
+        self.core.forget((TOPIC, p) for p in partitions)
+
+    def revoke(self, partitions: set[int]) -> None:
+        gone = {(TOPIC, p) for p in partitions}
+        self.core.forget(gone)
+        self.mine -= gone
+        self.unplaced -= gone
+
+    def read(self, most: int) -> None:
+        for (_, p), start in self.core.reading().items():
+            if start < self.world.starts[p]:
+                self.displace({(TOPIC, p)})
+                self.nowhere.add((TOPIC, p))
+            else:
+                self.core.add([self.world.read(p, start, most)], 0)
+
+    def displace(self, partitions: set[Partition]) -> None:
+        self.core.forget(partitions)
+        self.unplaced |= partitions & self.mine
+
+    def check(self) -> None:
+        if self.topic_id != self.world.topic_id:
+            self.topic_id = self.world.topic_id
+            raise MadeAnewError
+
+    def locate(self) -> None:
+        """Ask the tables; the answer is taken in later."""
+        if self.batch or self.located or not self.unplaced:
+            return
+        wanted = set(self.unplaced)
+        begins = {p: self.world.starts[p[1]] for p in wanted & self.nowhere}
+        try:
+            self.check()
+        except MadeAnewError:
+            begins = {}
+        found = locate(wanted, {TOPIC: self.topic_id}, {TOPIC: self.bronze}, self.dead)
+        skips = {}
+        for partition, start in begins.items():
+            if start > found[partition].bronze:
+                try:
+                    note_gap(
+                        partition,
+                        self.topic_id,
+                        found[partition].bronze,
+                        start,
+                        self.gaps,
+                        lambda first, p=partition, s=start: [Row(self.topic_id, p[1], o, b"") for o in range(first, s)],
+                    )
+                except FencedError:
+                    return
+                skips[partition] = start
+        self.located = (found, skips)
+
+    def place(self) -> None:
+        if self.located is None:
+            return
+        (found, skips), self.located = self.located, None
+        mine = {p: at for p, at in found.items() if p in self.unplaced}
+        self.core.assign(mine)
+        for partition, offset in skips.items():
+            self.core.skip(partition, offset)
+        self.unplaced -= mine.keys()
+        self.nowhere -= found.keys()
+
+    def take(self) -> None:
+        if self.batch is None and self.located is None and self.core.waiting():
+            self.batch = self.core.take(TOPIC)
+
+    def commit(self, around: Callable[[str, str], None] = lambda _table, _when: None) -> None:
+        """What was taken is decoded, and committed; faults come from ``around``."""
+        if self.batch is None:
+            return
+        batch, self.batch = self.batch, None
+        every = [(r.partition, o, v or b"") for r in batch.runs for o, v in zip(r.offsets, r.values, strict=True)]
+        dead = [Dead(*m) for m in every if self.world.is_bad(m[2], m[1])]
+        topic_id = self.topic_id
+        try:
+            self.check()
+            self.bronze.around = lambda when: around("bronze", when)
+            self.dead.around = lambda when: around("dead", when)
+            good = [m for m in every if not self.world.is_bad(m[2], m[1]) and not batch.already_dead(m[0], m[1])]
+            delivered = deliver(
+                batch,
+                topic_id,
+                dead,
+                self.bronze,
+                self.dead,
+                bronze_rows=lambda: [Row(topic_id, *m) for m in good],
+                dead_rows=lambda found: [Row(topic_id, d.partition, d.offset, d.value) for d in found],
+            )
+        except (FencedError, LostError, MadeAnewError):
+            self.core.ended(batch)
+            self.displace(set(self.mine))
+        else:
+            self.core.done(batch, delivered.buried)
+
+
+class ByFirstOffset(Writer):
+    """Wrong: a file is named by its first offset and overwritten, and Kafka's committed offset is where to go on."""
+
+    def locate(self) -> None:
+        if self.batch is None and self.unplaced:
+            self.topic_id = self.world.topic_id
+            self.located = ({p: self.world.committed.get((self.topic_id, p[1]), 0) for p in self.unplaced}, {})
+
+    def place(self) -> None:
+        if self.located:
+            from playlake.lake.core import Position
+
+            found = {p: Position(at, None) for p, at in self.located[0].items()}
+            self.located = (found, {})
+            super().place()
+
+    def commit(self, around: Callable[[str, str], None] = lambda _table, _when: None) -> None:
+        if self.batch is None:
+            return
+        batch, self.batch = self.batch, None
+        for p in batch.following:
+            rows = [
+                Row(self.topic_id, p, o, v or b"")
+                for r in batch.runs
+                if r.partition == p
+                for o, v in zip(r.offsets, r.values, strict=True)
+            ]
+            try:
+                around("bronze", "before")
+                self.world.files[self.topic_id, p, rows[0].offset] = rows
+                around("bronze", "after")
+            except LostError:
+                self.core.ended(batch)
+                self.displace(set(self.mine))
+                return
+            self.world.committed[self.topic_id, p] = batch.following[p]
+        self.core.done(batch, {})
+
+
+FAULTS = [
+    (kind, table, when)
+    for kind in (CrashError, LostError)
+    for table in ("dead", "bronze")
+    for when in ("before", "after")
+]
+some_partitions = st.sets(st.sampled_from(PARTITIONS), min_size=1)
+who = st.sampled_from(WRITERS)
+
+
+class Everything(RuleBasedStateMachine):
+    """Three writers, of which each thinks at times that it is alone, and everything that can go wrong."""
+
+    Kind: ClassVar[type[Writer]] = Writer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.writers = [self.Kind(self.world) for _ in WRITERS]
+
+    @initialize(bad=st.lists(st.booleans(), min_size=3, max_size=8))
+    def start(self, bad: list[bool]) -> None:
+        self.world.produce(0, bad, 0)
+        self.writers[0].assign(set(PARTITIONS))
+        self.writers[0].locate()
+        self.writers[0].place()
+
+    @rule(
+        partition=st.sampled_from(PARTITIONS),
+        bad=st.lists(st.booleans(), min_size=1, max_size=6),
+        skip=st.sampled_from((0, 0, 1, 3)),
+    )
+    def produce(self, partition: int, bad: list[bool], skip: int) -> None:
+        self.world.produce(partition, bad, skip)
+
+    @rule(who=who, most=st.integers(1, 7))
+    def read(self, who: int, most: int) -> None:
+        self.writers[who].read(most)
+
+    @rule(who=who)
+    def take(self, who: int) -> None:
+        self.writers[who].take()
+
+    @rule(who=who)
+    def commit(self, who: int) -> None:
+        self.writers[who].commit()
+
+    @rule(who=who, most=st.integers(1, 7))
+    def go_on(self, who: int, most: int) -> None:
+        """All that a healthy writer does in a turn."""
+        writer = self.writers[who]
+        writer.locate()
+        writer.place()
+        writer.read(most)
+        writer.take()
+        writer.commit()
+
+    @rule(who=who, fault=st.sampled_from(FAULTS))
+    def commit_with_a_fault(self, who: int, fault: tuple[type[Exception], str, str]) -> None:
+        error, table, when = fault
+
+        def around(at: str, then: str) -> None:
+            if (at, then) == (table, when):
+                raise error
+
+        try:
+            self.writers[who].commit(around)
+        except CrashError:
+            self.crash(who)
+
+    @rule(who=who, other=who, most=st.integers(1, 7))
+    def commit_across_another(self, who: int, other: int, most: int) -> None:
+        """Another does a whole turn between this one's look at the table and its commit."""
+        if who == other:
+            return
+        done = []
+
+        def around(_table: str, when: str) -> None:
+            if when == "before" and not done:
+                done.append(when)
+                self.go_on(other, most)
+
+        self.writers[who].commit(around)
+
+    @rule(who=who)
+    def crash(self, who: int) -> None:
+        """Gone with all it held; the one that comes instead takes what it had."""
+        had = {p for _, p in self.writers[who].mine}
+        self.writers[who] = self.Kind(self.world)
+        self.writers[who].assign(had)
+
+    @rule(who=who)
+    def locate(self, who: int) -> None:
+        self.writers[who].locate()
+
+    @rule(who=who)
+    def place(self, who: int) -> None:
+        self.writers[who].place()
+
+    @rule(who=who, partitions=some_partitions)
+    def assign(self, who: int, partitions: set[int]) -> None:
+        """Also what another still believes to have: that one is a zombie from here on."""
+        self.writers[who].assign(partitions)
+
+    @rule(partitions=some_partitions, giver=who, taker=who)
+    def rebalance(self, partitions: set[int], giver: int, taker: int) -> None:
+        self.writers[giver].revoke(partitions)
+        self.writers[taker].assign(partitions)
+
+    def broken(self, *, lost: bool = True, doubled: bool = True) -> list[str]:
+        world = self.world
+        landed = Counter((r.topic_id, r.partition, r.offset) for r in [*world.bronze.rows, *world.dead.rows])
+        found = [f"doubled {at}" for at, n in landed.items() if n > 1] if doubled else []
+        gone = {(r.topic_id, r.partition, r.offset) for r in world.gaps.rows}
+        positions = world.bronze.positions(len(world.bronze.commits))
+        for p in PARTITIONS if lost else ():
+            passed = positions.get(app_id(TOPIC, world.topic_id, p), 0)
+            log = world.logs[world.topic_id][p]
+            missing = [o for o in log if o < passed and (world.topic_id, p, o) not in landed.keys() | gone]
+            found += [f"lost {p}/{o}" for o in missing]
+        return found
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        assert self.broken() == []
+
+    def finish(self) -> Writer:
+        last = self.Kind(self.world)
+        last.assign(set(PARTITIONS))
+        for _ in range(60):
+            last.locate()
+            last.place()
+            last.read(3)
+            last.take()
+            last.commit()
+        return last
+
+    def teardown(self) -> None:
+        last = self.finish()
+        assert self.broken() == []
+        world = self.world
+        landed = {(r.topic_id, r.partition, r.offset): r.value for r in [*world.bronze.rows, *world.dead.rows]}
+        for (topic_id, p, offset), value in landed.items():
+            assert world.logs[topic_id][p][offset] == value, "landed under another's name"
+        gone = {(r.topic_id, r.partition, r.offset) for r in world.gaps.rows}
+        assert not gone & landed.keys(), "said to be lost, and landed"
+        now = {(world.topic_id, p, o) for p in PARTITIONS for o in world.logs[world.topic_id][p]}
+        assert now <= landed.keys() | gone
+        assert last.core.behind == {(TOPIC, p) for p in PARTITIONS}
+
+
+class ExactlyOnce(Everything):
+    """What only ours is asked to withstand."""
+
+    @rule()
+    def upgrade(self) -> None:
+        """A release later, what was an event is none and the other way round, for every third offset."""
+        self.world.is_bad = lambda value, offset: value.startswith(b"bad") is not (offset % 3 == 0)
+
+    @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 4))
+    def expire(self, partition: int, count: int) -> None:
+        """Retention deletes the oldest messages, landed or not."""
+        world = self.world
+        world.starts[partition] = min(world.starts[partition] + count, world.ends[partition])
+
+    @precondition(lambda self: len(self.world.logs) < 3)
+    @rule(bad=st.lists(st.booleans(), max_size=12))
+    def make_anew(self, bad: list[bool]) -> None:
+        """The topic is deleted and made anew: same offsets, other messages."""
+        world = self.world
+        world.topic_id = str(len(world.logs) + 1)
+        world.logs[world.topic_id] = {p: {} for p in PARTITIONS}
+        world.ends = dict.fromkeys(PARTITIONS, 0)
+        world.starts = dict.fromkeys(PARTITIONS, 0)
+        world.produce(0, bad, 0)
+
+
+TestExactlyOnce = ExactlyOnce.TestCase
+TestExactlyOnce.settings = h(
+    max_examples=SCHEDULES,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    database=None,
+)
+
+
+class WrongLoses(Everything):
+    """The wrong writer, asked for losses only."""
+
+    Kind = ByFirstOffset
+    wrong: ClassVar[dict[str, bool]] = {"lost": True, "doubled": False}
+
+    def broken(self, *, lost: bool = True, doubled: bool = True) -> list[str]:
+        world = self.world
+        landed = Counter((r.topic_id, r.partition, r.offset) for rows in world.files.values() for r in rows)
+        found = []
+        if self.wrong["doubled"]:
+            found += [f"doubled {at}" for at, n in landed.items() if n > 1]
+        if self.wrong["lost"]:
+            for p in PARTITIONS:
+                passed = world.committed.get((world.topic_id, p), 0)
+                log = world.logs[world.topic_id][p]
+                found += [f"lost {p}/{o}" for o in log if o < passed and (world.topic_id, p, o) not in landed]
+        return found
+
+    def teardown(self) -> None:
+        self.finish()
+        assert self.broken() == []
+
+
+class WrongDoubles(WrongLoses):
+    """The wrong writer, asked for doubles only."""
+
+    wrong: ClassVar[dict[str, bool]] = {"lost": False, "doubled": True}
+
+
+@pytest.mark.parametrize(("machine", "word"), [(WrongLoses, "lost"), (WrongDoubles, "doubled")])
+def test_the_same_world_finds_what_is_wrong_with_another_writer(machine: type[Everything], word: str) -> None:
+    with pytest.raises(AssertionError, match=word):
+        run_state_machine_as_test(
+            machine,
+            settings=h(
+                max_examples=5000,
+                stateful_step_count=40,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                print_blob=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
