@@ -99,7 +99,7 @@ def note_gap(
 ) -> int:
     """Record that Kafka deleted what was not landed: offsets from ``first`` to the one before ``begins``.
 
-    What was recorded before is not recorded again.
+    What was recorded before is not recorded again. Dead letters may hold some of these offsets: they are written first.
 
     :param row: makes the row of a gap from its first offset.
     :returns: how many offsets were recorded now.

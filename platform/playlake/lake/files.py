@@ -7,6 +7,7 @@ the millisecond there, the least rounded down and the greatest up.
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ import pyarrow.parquet as pq
 
 from playlake.lake.schema import PARTITION_COLUMNS
 
-_BOUNDED = ("user_id", "played_at", "detected_at", "_kafka_partition", "_kafka_offset", "_kafka_timestamp")
-"""Columns whose least and greatest value is kept: those that readers skip files by."""
+_PREFIX = 64
+"""Characters of a text that are kept as a bound."""
 _UNIQUE = frozenset({"event_id", "value", "_kafka_offset", "_kafka_timestamp", "played_at", "detected_at"})
 """Columns whose values hardly repeat: no dictionary is tried."""
 _HOUR_US = 3_600_000_000
@@ -55,13 +56,18 @@ def files(rows: pa.Table) -> Iterator[File]:
     if not len(rows):
         return
     if "_kafka_timestamp" not in rows.column_names:
-        yield File(f"part-{uuid.uuid4().hex}.parquet", parquet(rows), {}, stats(rows))
+        yield _file("", rows, {})
         return
     hours = rows["_kafka_timestamp"].cast(pa.int64()).to_numpy() // _HOUR_US
     for hour in np.unique(hours):
         part = rows if (hours == hour).all() else rows.filter(pa.array(hours == hour))
         values = folder_of(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=int(hour)))
-        yield File(f"{path_of(values)}/part-{uuid.uuid4().hex}.parquet", parquet(part), values, stats(part))
+        yield _file(f"{path_of(values)}/", part, values)
+
+
+def _file(folder: str, rows: pa.Table, values: dict[str, str]) -> File:
+    body = parquet(rows)
+    return File(f"{folder}part-{uuid.uuid4().hex}.parquet", body, values, stats(rows, body))
 
 
 def parquet(rows: pa.Table) -> pa.Buffer:
@@ -77,21 +83,54 @@ def parquet(rows: pa.Table) -> pa.Buffer:
     return body.getvalue()
 
 
-def stats(rows: pa.Table) -> str:
-    """Row count, null counts, and the bounds of the columns that readers skip by, as the log's JSON."""
+def stats(rows: pa.Table, body: pa.Buffer) -> str:
+    """Row count, null counts and bounds of every column but bytes, as the log's JSON.
+
+    Of every column, because deltalake's own reader takes a bound that is not given for one that nothing meets.
+
+    :param body: the file of these rows, whose footer has most of the bounds already.
+    """
+    footer = pq.read_metadata(pa.BufferReader(body))
     least: dict[str, Any] = {}
     greatest: dict[str, Any] = {}
-    for name in _BOUNDED:
-        if name in rows.column_names and rows[name].null_count < len(rows):
-            bounds = pc.min_max(rows[name])
-            least[name], greatest[name] = (_told(bounds[of], up=of == "max") for of in ("min", "max"))
+    for number, name in enumerate(rows.column_names):
+        column = rows[name]
+        if column.null_count == len(rows) or pa.types.is_binary(column.type):
+            continue
+        groups = [footer.row_group(g).column(number).statistics for g in range(footer.num_row_groups)]
+        if all(g is not None and g.has_min_max for g in groups) and not pa.types.is_timestamp(column.type):
+            low, high = min(g.min for g in groups), max(g.max for g in groups)
+        else:  # the footer leaves out long texts
+            bounds = pc.min_max(column)
+            low, high = bounds["min"], bounds["max"]
+        least[name], greatest[name] = _lower(low), _upper(high)
     nulls = {name: rows[name].null_count for name in rows.column_names}
     return json.dumps({"numRecords": len(rows), "minValues": least, "maxValues": greatest, "nullCount": nulls})
 
 
-def _told(value: pa.Scalar, *, up: bool) -> Any:
-    if not pa.types.is_timestamp(value.type):
-        return value.as_py()
-    milliseconds = -(-value.value // 1000) if up else value.value // 1000
+def _lower(value: Any) -> Any:
+    if isinstance(value, pa.TimestampScalar):
+        return _time(value.value // 1000)
+    value = value.as_py() if isinstance(value, pa.Scalar) else value
+    return value[:_PREFIX] if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    if isinstance(value, pa.TimestampScalar):
+        return _time(-(-value.value // 1000))
+    value = value.as_py() if isinstance(value, pa.Scalar) else value
+    return _next_prefix(value) if isinstance(value, str) and len(value) > _PREFIX else value
+
+
+def _next_prefix(text: str) -> str:
+    """The least text of at most as many characters as a bound has that is greater than all that begin like this."""
+    for at in range(_PREFIX - 1, -1, -1):
+        if (code := ord(text[at])) < sys.maxunicode:
+            following = 0xE000 if code == 0xD7FF else code + 1  # there are no characters between
+            return text[:at] + chr(following)
+    return text
+
+
+def _time(milliseconds: int) -> str:
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

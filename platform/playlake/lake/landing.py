@@ -133,13 +133,11 @@ class Landing:
 
         :param begins: for partitions whose log did not have the offset to read: the first that it has.
         :raises LogBehindLakeError: when the log ends before what is landed already.
+        :raises TopicMadeAnewError: when a topic is not the one that was read: all that is held of it is to be dropped,
+            of its other partitions too.
         """
         wanted = list(partitions)
-        try:
-            self.check({topic for topic, _ in wanted})
-        except TopicMadeAnewError:
-            begins = {}  # of the topic that was
-            self.check({topic for topic, _ in wanted})
+        self.check({topic for topic, _ in wanted})
         positions = locate(wanted, self._ids, self._bronze, self._dead)
         skips = {p: self._gap(p, positions[p].bronze, begins[p]) for p in wanted if p in begins}
         return Located(positions, skips)

@@ -287,6 +287,7 @@ class Writer:
             self._displace(touched)
         except TopicMadeAnewError as error:
             self._watcher.failed(str(error), "made_anew")
+            self._begins.clear()  # of the topic that was; another's is found again
             self._displace({p for p in self._mine if p[0] == str(error)})
         except (WriteFailedError, UnavailableError) as error:
             # Whether a commit happened is unknown: drop everything, the table says where to go on.
