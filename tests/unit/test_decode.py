@@ -50,9 +50,10 @@ def run(*values: bytes | None, topic: str = PLAYS) -> Run:
     return Run(topic, 0, list(range(n)), [AT_MS] * n, [None] * n, list(values))
 
 
-def one_by_one(
-    topic: str, values: list[bytes | None]
-) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]:
+Told = tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]
+
+
+def one_by_one(topic: str, values: list[bytes | None]) -> Told:
     """What the events' own decoder says: rows by offset, and reasons by offset."""
     good, dead = [], []
     for offset, value in enumerate(values):
