@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from playlake import failpoints
 from playlake.errors import UnavailableError, UsageError
 
 PREFIX = "PLAYLAKE_"
@@ -221,7 +222,7 @@ def _has_port(url: str) -> bool:
 
 def _stray_variables(names: set[str]) -> list[str]:
     """Variables that begin like ours but are none: a typing error that would else be silently without effect."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {failpoints.VARIABLE}
     strays = sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
     found = []
     for name in strays:
