@@ -41,7 +41,5 @@ def _parsed(text: str) -> tuple[str, int, signal.Signals]:
     name, _, rest = text.partition(":")
     number, _, how = rest.partition(":")
     if not (name and (number or "1").isdecimal() and how in ("", "kill", "stop")):
-        raise UsageError(
-            f"{VARIABLE}={text[:60]!r} names no failpoint: it is name, name:3 or name:3:stop. Or unset it."
-        )
+        raise UsageError(f"{VARIABLE}={text[:60]!r} names no failpoint (name, name:3, name:3:stop). Unset it.")
     return name, int(number or "1"), signal.SIGSTOP if how == "stop" else signal.SIGKILL
