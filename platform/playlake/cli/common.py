@@ -143,6 +143,9 @@ _NUMBERS = {
     "refused",
     "version",
     "files",
+    "hours",
+    "files before",
+    "files after",
 }
 
 

@@ -1,4 +1,4 @@
-"""Commands that look after the lake: lake verify, pending, arrived, prune."""
+"""Commands that look after the lake: lake verify, pending, arrived, compact, prune."""
 
 from __future__ import annotations
 
@@ -133,6 +133,35 @@ def _versions(text: str) -> dict[str, int]:
     return found
 
 
+@lake_app.command("compact")
+def lake_compact(
+    older_than: Annotated[
+        float | None,
+        length("How long ago an hour must have ended; 1h unless told otherwise.", "--older-than"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be compacted.")] = False,
+    json: Json = False,
+) -> None:
+    """Make few large files of the many small ones of hours that are over; readers and writers go on meanwhile."""
+    from playlake.lake import tables
+    from playlake.lake.compact import compact
+
+    settings = load()
+    age = 3600.0 if older_than is None else older_than
+    done = {}
+    with progress() as say:
+        for one in tables.every(settings):
+            say(f"looking at {one.folder}")
+            done[one.folder] = compact(settings, one, older_than_s=age, dry_run=dry_run, say=say)
+    rows = [(name, d.hours, d.files_before, None if dry_run else d.files_after, d.rows) for name, d in done.items()]
+    data = {"compacted": {name: asdict(d) for name, d in done.items()}, "dry_run": dry_run}
+    show(json, data, table("table", "hours", "files before", "files after", "rows", rows=rows))
+    if not json:
+        for name, d in done.items():
+            if d.left:
+                out.print(f"{name}: {d.left:,} hours were left to another process, or to the next run.")
+
+
 @lake_app.command("prune")
 def lake_prune(
     older_than: Annotated[
@@ -142,7 +171,7 @@ def lake_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove files of the lake that no table knows, as a writer that died leaves them."""
+    """Remove files of the lake that no table knows: what a writer that died left, and what compaction replaced."""
     from playlake.lake import tables
 
     settings = load()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, cast
 
 import botocore.exceptions
 import s3fs
@@ -10,6 +14,24 @@ import s3fs
 from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake.options import secret
 from playlake.settings import Settings
+
+_PART_BYTES = 8 * 2**20
+"""Of an object that is written or read piece by piece; S3 wants parts of 5 MiB or more."""
+
+ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+)
+"""What the store's client raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """What a listing says of an object: bytes, and when it was written (UTC)."""
+
+    size: int
+    modified: datetime
 
 
 class Store:
@@ -90,6 +112,35 @@ class Store:
         """
         body: bytes = self._fs.cat_file(f"{self._settings.s3_bucket}/{key}")
         return body
+
+    def read_all(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Get several objects at once; those that are not there are left out."""
+        paths = {f"{self._settings.s3_bucket}/{key}": key for key in keys}
+        if not paths:
+            return {}
+        found = self._fs.cat(list(paths), on_error="return")
+        for body in found.values():
+            if isinstance(body, Exception) and not isinstance(body, FileNotFoundError):
+                raise body
+        return {paths[path]: body for path, body in found.items() if isinstance(body, bytes)}
+
+    def reading(self, key: str) -> IO[bytes]:
+        """An object as a file that is read piece by piece."""
+        return cast("IO[bytes]", self._fs.open(f"{self._settings.s3_bucket}/{key}", "rb", block_size=_PART_BYTES))
+
+    def writing(self, key: str) -> IO[bytes]:
+        """An object that is written piece by piece, and there once it is closed."""
+        return cast("IO[bytes]", self._fs.open(f"{self._settings.s3_bucket}/{key}", "wb", block_size=_PART_BYTES))
+
+    def listing(self, prefix: str) -> dict[str, Object]:
+        """All objects below a folder, by their key."""
+        bucket = self._settings.s3_bucket
+        found: dict[str, dict[str, Any]] = self._fs.find(f"{bucket}/{prefix}", detail=True)
+        return {
+            path.removeprefix(f"{bucket}/"): Object(int(of["size"]), of["LastModified"])
+            for path, of in found.items()
+            if of["type"] == "file" and "LastModified" in of
+        }
 
     def delete(self, key: str) -> None:
         """Remove one object."""
