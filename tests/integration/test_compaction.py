@@ -331,7 +331,7 @@ def test_a_frozen_compactor_finds_another_was_there(lake: Lake, where: str) -> N
 
 def test_a_commit_whose_reply_was_lost_is_not_made_twice(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = DeltaTable.create_write_transaction
-    lost = []
+    lost: list[bool] = []
 
     def without_reply(self: DeltaTable, *args: Any, **kwargs: Any) -> None:
         commit(self, *args, **kwargs)

@@ -135,6 +135,7 @@ _NUMBERS = {
     "bronze",
     "dead",
     "lost",
+    "expired",
     "doubled",
     "pending",
     "read",

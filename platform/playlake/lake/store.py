@@ -64,10 +64,10 @@ class Store:
                 "404",
                 "NoSuchBucket",
             ):
-                raise self._failed(f"looking for the bucket {bucket}", error) from error
+                raise self.failed(f"looking for the bucket {bucket}", error) from error
             self._make_bucket(bucket)
         except (OSError, botocore.exceptions.BotoCoreError) as error:
-            raise self._failed(f"looking for the bucket {bucket}", error) from error
+            raise self.failed(f"looking for the bucket {bucket}", error) from error
 
     def _make_bucket(self, bucket: str) -> None:
         try:
@@ -75,7 +75,7 @@ class Store:
         except FileExistsError:
             pass  # another was first
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._failed(f"making the bucket {bucket}", error) from error
+            raise self.failed(f"making the bucket {bucket}", error) from error
 
     def check_conditional_put(self) -> None:
         """Refuse a store on which two writers could both make the same log entry.
@@ -89,7 +89,7 @@ class Store:
         try:
             self._fs.call_s3("put_object", **put)
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._failed("writing to it", error) from error
+            raise self.failed("writing to it", error) from error
         try:
             self._fs.call_s3("put_object", **put)
         except (OSError, botocore.exceptions.ClientError):
@@ -135,7 +135,10 @@ class Store:
     def listing(self, prefix: str) -> dict[str, Object]:
         """All objects below a folder, by their key."""
         bucket = self._settings.s3_bucket
-        found: dict[str, dict[str, Any]] = self._fs.find(f"{bucket}/{prefix}", detail=True)
+        try:
+            found: dict[str, dict[str, Any]] = self._fs.find(f"{bucket}/{prefix}", detail=True)
+        except FileNotFoundError:  # not even the bucket
+            return {}
         return {
             path.removeprefix(f"{bucket}/"): Object(int(of["size"]), of["LastModified"])
             for path, of in found.items()
@@ -152,7 +155,8 @@ class Store:
         found = (str(p).removeprefix(f"{bucket}/") for p in self._fs.find(f"{bucket}/{prefix}"))
         return sorted(key for key in found if key != prefix)  # an emptied folder is listed as itself by some stores
 
-    def _failed(self, doing: str, error: BaseException) -> UnavailableError:
+    def failed(self, doing: str, error: BaseException) -> UnavailableError:
+        """The error that says that the store does not do what it was asked for."""
         return UnavailableError(
             f"The object store {self._where} failed at {doing} ({type(error).__name__}: {error}). "
             "Check that it runs (`playlake status`), that its disk has room, and the PLAYLAKE_S3_… settings."
