@@ -15,7 +15,7 @@ from playlake.lake.options import storage_options
 from playlake.lake.store import Store
 from playlake.lake.verify import verify
 from playlake.lake.verify.expired import GAPS_FOLDER
-from playlake.lake.verify.report import Report
+from playlake.lake.verify.report import FileFinding, Report
 from playlake.warehouse import duck
 from tests.support import Cli
 
@@ -103,9 +103,11 @@ def test_a_missing_file(broken: Broken) -> None:
     key = broken.live()[0]
     broken.change(key, None)
     report = broken.found(missing=1, unreadable=1, lost=rows_in(broken, key))
-    assert report["findings"] == [
-        {"path": f"s3://{broken.settings.s3_bucket}/{key}", "what": "the store has no such file"}
-    ]
+    path = f"s3://{broken.settings.s3_bucket}/{key}"
+    assert report.findings == [FileFinding(path, "the store has no such file")]
+    told = broken.cli("lake", "verify", "--json", check=1).json
+    assert (told["healthy"], told["missing"], told["unreadable"], told["lost"]) == (False, 1, 1, report.lost)
+    assert told["findings"] == [{"path": path, "what": "the store has no such file"}]
     said = broken.cli("lake", "verify", check=1).out
     assert "1 unreadable" in said
     assert "the store has no such file" in said
