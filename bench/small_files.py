@@ -65,7 +65,10 @@ select
     strftime(moment, '%m') as month,
     strftime(moment, '%d') as day,
     strftime(moment, '%H') as hour
-from (select n, make_timestamptz(1767225600000000 + n * 60000000 // {rows}) as moment from range({first}, {last}) as r (n))
+from (
+    select n, make_timestamptz(1767225600000000 + n * 60000000 // {rows}) as moment
+    from range({first}, {last}) as numbers (n)
+)
 """
 
 

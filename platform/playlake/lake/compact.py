@@ -28,6 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from playlake import failpoints, log
 from playlake.errors import PlaylakeError
 from playlake.lake import store as s3
+from playlake.lake.log import COMPACTION
 from playlake.lake.options import storage_options
 from playlake.lake.rewriting import Written, read_rows, write_rows
 from playlake.lake.schema import PARTITION_COLUMNS
@@ -35,9 +36,9 @@ from playlake.lake.tables import Table
 from playlake.settings import Settings
 
 _log = log.get("compact")
-APP = "playlake-compaction"
-"""The application transaction of every compaction: two from one version can't both be committed, whatever they read.
-One for the table and not one an hour, since transactions never expire here (they are the writer's positions too)."""
+APP = COMPACTION
+"""Two compactions from one version can't both be committed, whatever they read: their transaction is the same one. One
+for the table and not one an hour, since transactions never expire here (they are the writer's positions too)."""
 
 _TRIES = 40
 """Commits that others may be ahead of before an hour is left for the next run."""

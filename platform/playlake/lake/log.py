@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from playlake.lake.store import Object, Store
+if TYPE_CHECKING:
+    from playlake.lake.store import Object, Store
+
+COMPACTION = "playlake-compaction"
+"""The application transaction of compactions (:mod:`playlake.lake.compact`)."""
 
 _ENTRY = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet")
@@ -76,15 +80,15 @@ def _read(store: Store, folder: str) -> tuple[State, bool]:
     start = _from_checkpoint(store, prefix, checkpoints, state)
     state.version = max(entries[-1] if entries else -1, start)
     wanted = range(start + 1, state.version + 1)
-    bodies = store.read_all([_name(prefix, v) for v in wanted if v in set(entries)])
-    missing = [v for v in wanted if _name(prefix, v) not in bodies]
+    bodies = store.read_all([entry(folder, v) for v in wanted if v in set(entries)])
+    missing = [v for v in wanted if entry(folder, v) not in bodies]
     # A version that was made while the folder was listed may be missing in the list alone.
-    late = store.read_all([_name(prefix, v) for v in missing])
-    missing = [v for v in missing if _name(prefix, v) not in late]
+    late = store.read_all([entry(folder, v) for v in missing])
+    missing = [v for v in missing if entry(folder, v) not in late]
     if missing:
         state.faults.append(f"the log has no {_named(missing)} though it has version {state.version}")
     for version in wanted:
-        body = bodies.get(_name(prefix, version)) or late.get(_name(prefix, version))
+        body = bodies.get(entry(folder, version)) or late.get(entry(folder, version))
         if body is not None:
             try:
                 _apply(state, [msgspec.json.decode(line, type=_Action) for line in body.splitlines() if line.strip()])
@@ -98,8 +102,9 @@ def _named(versions: list[int]) -> str:
     return f"version{'' if len(versions) == 1 else 's'} {named}"
 
 
-def _name(prefix: str, version: int) -> str:
-    return f"{prefix}{version:020}.json"
+def entry(folder: str, version: int) -> str:
+    """The key of a version's JSON file."""
+    return f"{folder}/_delta_log/{version:020}.json"
 
 
 def _checkpoints(listed: Mapping[str, Object]) -> dict[int, list[str]]:
