@@ -10,7 +10,7 @@ Fields that are not the event's own become columns of their own (:class:`Drift`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +54,7 @@ class Decoder:
         self._checks = _Checks(topic)
         self._seen: set[str] = set(self._checks.required)
 
-    def decode(self, runs: Sequence[Run], columns: Mapping[str, pa.DataType] | None = None) -> Decoded:
+    def decode(self, runs: Iterable[Run], columns: Mapping[str, pa.DataType] | None = None) -> Decoded:
         """Tell the messages of ``runs`` apart.
 
         :param columns: what the table has beside the event's own columns.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -21,6 +21,7 @@ from playlake.lake.decode import Decoded, Decoder
 from playlake.lake.deliver import app_id, deliver, locate, note_gap
 from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
 from playlake.lake.store import Store
+from playlake.records import Run
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -180,7 +181,7 @@ class Landing:
         table, topic_id = self._bronze[batch.topic], self._ids[batch.topic]
         started = perf_counter()
         before = table.bytes_written + self._dead.bytes_written
-        decoded = self._decoders[batch.topic].decode(batch.runs, table.added_columns)
+        decoded = self._decoders[batch.topic].decode(_handed_out(batch.runs), table.added_columns)
         decoded_at = perf_counter()
         self.check((batch.topic,))
         if decoded.added:
@@ -196,6 +197,7 @@ class Landing:
             bronze_rows=lambda: rows,
             dead_rows=lambda dead: dead_letter_rows(batch.topic, dead, topic_id),
         )
+        pa.default_memory_pool().release_unused()  # a batch is a peak; between batches there may be a minute
         first = decoded.dead[0].reason[:200] if decoded.dead else ""
         written = table.bytes_written + self._dead.bytes_written - before
         return Flushed(
@@ -208,6 +210,13 @@ class Landing:
             decoded_at - started,
             perf_counter() - decoded_at,
         )
+
+
+def _handed_out(runs: list[Run]) -> Iterator[Run]:
+    """Each run once: what has been decoded need not be held, since after a failure all is read again from Kafka."""
+    runs.reverse()
+    while runs:
+        yield runs.pop()
 
 
 def _without_dead(decoded: Decoded, batch: Batch) -> pa.Table:
