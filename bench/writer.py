@@ -114,7 +114,7 @@ def main() -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--flush", type=int, default=100_000)
+    parser.add_argument("--flush", type=int, default=50_000)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()

@@ -198,7 +198,7 @@ def _age(settings: Any, versions: int) -> None:
             "played_at": "2026-01-01T00:00:00Z",
         }
     ).encode()
-    run = Run(events.PLAYS, 0, [0], [1_767_225_600_000], [None], [value])
+    run = Run.of(events.PLAYS, 0, [0], [1_767_225_600_000], [None], [value])
     rows = bronze_rows(events.PLAYS, Decoder(events.PLAYS).decode([run]).rows, "a former topic")
     table = tables.bronze(settings, events.PLAYS)
     table.open()

@@ -106,9 +106,9 @@ class Settings(BaseSettings):
 
     flush_rows: int = Field(100, ge=1, description="Rows after which the writer flushes a topic it keeps up with.")
     flush_seconds: float = Field(60.0, gt=0, description="Age of the oldest buffered row at which a topic is flushed.")
-    flush_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
+    flush_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
     catchup_rows: int = Field(
-        100_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+        50_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
     )
 
     max_lag_s: float = Field(

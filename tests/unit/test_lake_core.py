@@ -12,11 +12,11 @@ LAZY = Limits(rows=10**9, catchup_rows=10**9, bytes=10**9, seconds=10**9)
 def run(*offsets: int, partition: int = 0, topic: str = TOPIC, key: bytes | None = None, value: bytes = b"v") -> Run:
     """Messages at these offsets, all alike."""
     n = len(offsets)
-    return Run(topic, partition, list(offsets), [0] * n, [key] * n, [value] * n)
+    return Run.of(topic, partition, list(offsets), [0] * n, [key] * n, [value] * n)
 
 
 def offsets(batch: Batch) -> list[int]:
-    return [offset for one in batch.runs for offset in one.offsets]
+    return [offset for one in batch.runs for offset in one.offsets.tolist()]
 
 
 def at(bronze: int, dead: int | None = None) -> Position:

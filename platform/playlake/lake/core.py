@@ -160,7 +160,7 @@ class Core:
             buffer.runs.append(fresh)
             buffer.rows += len(fresh)
             buffer.bytes += fresh.bytes
-            self._next[partition] = fresh.offsets[-1] + 1
+            self._next[partition] = fresh.following
 
     def reached_end(self, ends: Iterable[tuple[Partition, int]]) -> None:
         """Note that reading has caught up with these partitions."""
@@ -209,7 +209,7 @@ class Core:
         self._under_way.add(topic)
         following: dict[int, int] = {}
         for run in buffer.runs:
-            following[run.partition] = run.offsets[-1] + 1
+            following[run.partition] = run.following
         return Batch(
             topic,
             buffer.runs,
