@@ -179,12 +179,12 @@ class Writer:
             polled = consumer.poll(poll_rows, _POLL_SECONDS)
             now = self._clock()
             self._take_in(consumer, polled, now)
-            if polled.runs or polled.ends or self._job or not self._core.assigned:
+            if polled.runs or polled.ends or self._at_work() or not self._core.assigned:
                 news = now
             stalled = now - news > _STALL_SECONDS and not consumer.down_for()
             if idle_s is not None and not polled.runs and (self._at_end() or stalled):
                 self._draining = True
-                if self._job or self._core.buffered:
+                if self._at_work() or self._core.buffered:
                     idle_since = None
                     continue
                 idle_since = idle_since or now
@@ -225,6 +225,10 @@ class Writer:
 
     def _at_end(self) -> bool:
         return bool(self._core.assigned) and not self._unplaced and self._core.at_end()
+
+    def _at_work(self) -> bool:
+        """Whether anything is under way that may bring news; a look at the topics does not."""
+        return self._job is not None and self._job.ended != self._looked
 
     def _check_stalled(self, consumer: Consumer) -> None:
         """Nothing more comes, though not every end was told: is it all landed, or is a part of the log unreadable?"""
