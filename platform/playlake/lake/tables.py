@@ -21,7 +21,7 @@ from playlake.lake.deliver import FencedError
 from playlake.lake.drift import of_schema
 from playlake.lake.files import File, files
 from playlake.lake.options import storage_options
-from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS
+from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS, REPLAYS
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -34,6 +34,7 @@ FOLDERS = {
 }
 DEAD_LETTERS_FOLDER = "bronze/dead_letters"
 LOG_GAPS_FOLDER = "bronze/log_gaps"
+REPLAYS_FOLDER = "bronze/replays"
 
 CHECKPOINT_EVERY = 100
 """Versions from one checkpoint to the next."""
@@ -292,6 +293,11 @@ def dead_letters(settings: Settings) -> Table:
 def log_gaps(settings: Settings) -> Table:
     """The table of what retention removed from Kafka before it was landed."""
     return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS)
+
+
+def replays(settings: Settings) -> Table:
+    """The table of dead letters that were sent again."""
+    return Table(settings, REPLAYS_FOLDER, REPLAYS)
 
 
 def every(settings: Settings) -> list[Table]:
