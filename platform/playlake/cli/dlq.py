@@ -214,18 +214,18 @@ def dlq_replay(
             signal.signal(number, stop)
         done = replay(settings, letters, wanted, again=again, dry_run=dry_run, stopped=lambda: bool(signals), say=say)
     sent = done.sent.total()
-    refused = [{"topic": t, "reason": r, "count": n} for (t, r), n in done.refused.most_common()]
+    refused = [(t, why, n) for (t, why), n in done.refused.most_common()]
     data = {
         "dry_run": dry_run,
         "looked_at": done.looked_at,
         "sent": sent,
         "by_topic": dict(done.sent),
         "refused": done.refused.total(),
-        "reasons": refused,
+        "reasons": [{"topic": t, "reason": why, "count": n} for t, why, n in refused],
     }
     rows = [
         *((t, "would be sent" if dry_run else "sent", n) for t, n in sorted(done.sent.items())),
-        *((r["topic"], f"stays: {_plain(r['reason'])}", r["count"]) for r in refused),
+        *((t, f"stays: {_plain(why)}", n) for t, why, n in refused),
     ]
     show(json, data, table("topic", "outcome", "dead", rows=rows) if rows else "Nothing to replay.")
 
