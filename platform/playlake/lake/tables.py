@@ -75,6 +75,8 @@ class Table:
         self._table: DeltaTable | None = None
         self.bytes_written = 0
         """Of Parquet files, by this object."""
+        self.commit_seconds = 0.0
+        """Spent in commits, by this object, those that failed too."""
 
     @cached_property
     def _store(self) -> Any:
@@ -195,6 +197,7 @@ class Table:
         before = self.version
         moved = [Transaction(app, position) for app, position in following.items()]
         failpoints.hit("before-commit")
+        started = time.perf_counter()
         try:
             self._delta.create_write_transaction(
                 [*added],
@@ -209,6 +212,8 @@ class Table:
             raise FencedError(str(error)) from error
         except (OSError, DeltaError) as error:
             raise self._failed("written", error) from error
+        finally:
+            self.commit_seconds += time.perf_counter() - started
         failpoints.hit("after-commit")
         self.refresh()
         if before // CHECKPOINT_EVERY != self.version // CHECKPOINT_EVERY:
