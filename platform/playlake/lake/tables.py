@@ -96,6 +96,18 @@ class Table:
             self._store.ensure_bucket()
             self._create()
 
+    def is_there(self) -> bool:
+        """Open the table if there is one; nothing is made."""
+        try:
+            self._table = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return False
+        except (OSError, DeltaError) as error:
+            if _NO_BUCKET in str(error):
+                return False
+            raise self._failed("opened", error) from error
+        return True
+
     def _create(self) -> None:
         try:
             DeltaTable.create(
