@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 
@@ -14,13 +14,20 @@ from playlake import events
 from playlake.errors import PlaylakeError, UsageError
 from playlake.lake import tables
 from playlake.lake.schema import REPLAYS
-from playlake.lake.verify import Sql
 from playlake.settings import Settings
 
 _CHUNK_ROWS = 5_000
 _CHUNK_BYTES = 32 * 1024 * 1024
 """Of messages that are in memory at once."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Sql(Protocol):
+    """A DuckDB connection that can read the lake."""
+
+    def execute(self, query: str, parameters: Any = ...) -> Any: ...
+    def register(self, name: str, value: Any) -> Any: ...
+    def unregister(self, name: str) -> Any: ...
 
 
 class Place(NamedTuple):
