@@ -93,7 +93,7 @@ class Core:
         self._terms: dict[Partition, int] = {}
         self._behind: set[Partition] = set()
         self._buffers: dict[str, _Buffer] = {}
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, float] = {}
         self.stale = 0
         """Messages dropped because the lake already had their offsets."""
 
@@ -113,8 +113,13 @@ class Core:
         return sum(b.bytes for b in self._buffers.values())
 
     def oldest(self) -> float | None:
-        """When the oldest row that waits was buffered; None where nothing waits."""
-        return min((b.since for b in self._buffers.values() if b.rows), default=None)
+        """When the oldest row that is not written yet was buffered; None where there is none."""
+        waiting = (b.since for b in self._buffers.values() if b.rows)
+        return min((*waiting, *self._under_way.values()), default=None)
+
+    def landed(self) -> dict[Partition, int]:
+        """By partition, the next offset in the lake."""
+        return {p: position.bronze for p, position in self._positions.items()}
 
     def reading(self) -> dict[Partition, int]:
         """By partition, the next offset to be read."""
@@ -206,7 +211,7 @@ class Core:
         """All that is buffered of a topic, as one batch. No other of the topic is given out until it is done."""
         buffer = self._buffers.pop(topic, _Buffer())
         touched = {run.partition for run in buffer.runs}
-        self._under_way.add(topic)
+        self._under_way[topic] = buffer.since
         following: dict[int, int] = {}
         for run in buffer.runs:
             following[run.partition] = run.following
@@ -221,7 +226,7 @@ class Core:
 
     def ended(self, batch: Batch) -> None:
         """The batch is no longer under way, however it ended."""
-        self._under_way.discard(batch.topic)
+        self._under_way.pop(batch.topic, None)
 
     def done(self, batch: Batch, dead_letters: Mapping[int, int]) -> None:
         """The batch is committed; ``dead_letters`` gives the partitions whose position moved there too."""

@@ -44,9 +44,14 @@ class Flushed:
     first_reason: str
     buried: dict[int, int]
     bytes: int
+    """Of Parquet files, those of dead letters too."""
+    dead_letter_bytes: int
+    """Of those files."""
     slowly: int
     decode_s: float
     write_s: float
+    commit_s: float
+    """Of ``write_s``, what the commits took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,7 @@ class Landing:
         """
         table, topic_id = self._bronze[batch.topic], self._ids[batch.topic]
         started = perf_counter()
-        before = table.bytes_written + self._dead.bytes_written
+        before = _spent(table), _spent(self._dead)
         decoded = self._decoders[batch.topic].decode(_handed_out(batch.runs), table.added_columns)
         decoded_at = perf_counter()
         self.check((batch.topic,))
@@ -199,16 +204,21 @@ class Landing:
         )
         pa.default_memory_pool().release_unused()  # a batch is a peak; between batches there may be a minute
         first = decoded.dead[0].reason[:200] if decoded.dead else ""
-        written = table.bytes_written + self._dead.bytes_written - before
+        (own, own_s), (of_dead, dead_s) = (
+            (now[0] - then[0], now[1] - then[1])
+            for now, then in zip((_spent(table), _spent(self._dead)), before, strict=True)
+        )
         return Flushed(
             len(rows),
             delivered.dead_letters,
             first,
             delivered.buried,
-            written,
+            own + of_dead,
+            of_dead,
             decoded.slowly,
             decoded_at - started,
             perf_counter() - decoded_at,
+            own_s + dead_s,
         )
 
 
@@ -217,6 +227,11 @@ def _handed_out(runs: list[Run]) -> Iterator[Run]:
     runs.reverse()
     while runs:
         yield runs.pop()
+
+
+def _spent(table: tables.Table) -> tuple[int, float]:
+    """Bytes written and seconds in commits so far."""
+    return table.bytes_written, table.commit_seconds
 
 
 def _without_dead(decoded: Decoded, batch: Batch) -> pa.Table:
