@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import urllib.error
 import urllib.request
+from threading import Thread
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -105,17 +107,89 @@ def _place(partition: int) -> tuple[tuple[str, str], ...]:
     return (("partition", str(partition)), ("topic", events.PLAYS))
 
 
+class Way:
+    """A way to a server that can be cut: every connection ends, and none is made."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.pairs: list[socket.socket] = []
+        self.is_cut = False
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self.listening.accept()
+            except OSError:
+                return
+            if self.is_cut:
+                here.close()
+                continue
+            there = socket.create_connection(self.target)
+            self.pairs += [here, there]
+            for a, b in ((here, there), (there, here)):
+                Thread(target=self._carry, args=(a, b), daemon=True).start()
+
+    def _carry(self, a: socket.socket, b: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+        for end_ in (a, b):
+            with contextlib.suppress(OSError):
+                end_.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for one in self.pairs:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+    def close(self) -> None:
+        self.cut()
+        for one in (self.listening, *self.pairs):
+            one.close()
+
+
+def by_way_of(cli: Cli, way: Way, **settings: object) -> Cli:
+    """The same servers as if they were others' (whose broker needs no store of ours), the store by way of ``way``."""
+    own = cli.settings()
+    secrets = {n: getattr(own, n).get_secret_value() for n in ("s3_access_key", "s3_secret_key", "redis_url")}
+    endpoint = f"http://127.0.0.1:{way.port}"
+    bootstrap = own.kafka_bootstrap
+    return Cli(
+        cli.home.parent / "other",
+        profile="containers",
+        kafka_bootstrap=bootstrap,
+        s3_endpoint=endpoint,
+        **secrets,
+        **settings,
+    )
+
+
 def test_a_store_that_is_away_shows(cli: Cli) -> None:
     port = free_port()
-    process = Cli(cli.home, metrics_port=port, flush_seconds=0.5).start("land")
+    host, _, number = str(cli.settings().s3_endpoint).removeprefix("http://").partition(":")
+    way = Way(host, int(number))
+    process = by_way_of(cli, way, metrics_port=port, flush_seconds=5).start("land")
     wait_for(lambda: ("lag_messages", _place(0)) in scrape(port))
-    cli.kill("store")
     with Producer(cli.settings()) as producer:
         producer.send(events.PLAYS, "k", body(1000))
-    failed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "failures_total") and s, seconds=120)
+    wait_for(lambda: scrape(port)[("buffered_rows", ())] == 1)
+    way.cut()
+    failed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "failures_total") and s, seconds=180)
     assert by_topic(failed, "lag_messages") == 1
-    cli("up")
-    landed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "written_rows_total") == 1 and s, seconds=120)
+    assert failed[("oldest_unflushed_seconds", ())] > 4, "the row was dropped, to be read again: it is no younger"
+    assert by_topic(failed, "written_rows_total") == 0
+    way.mend()
+    landed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "written_rows_total") == 1 and s, seconds=180)
     assert by_topic(landed, "dead_letters_total") == 0
+    assert wait_for(lambda: (s := scrape(port)) and by_topic(s, "lag_messages") == 0 and s)
+    assert scrape(port)[("oldest_unflushed_seconds", ())] == 0
     assert end(process, signal.SIGTERM).code == 0
+    way.close()
     assert_whole(cli)

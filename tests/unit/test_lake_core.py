@@ -233,4 +233,7 @@ def test_the_topic_that_has_waited_longest_is_flushed_first() -> None:
     core.add([run(0, topic="user_skips")], 1)
     core.add([run(0, topic="user_plays")], 2)
     assert core.due(3) == ["user_skips", "user_plays"]
-    assert core.oldest() == 1
+    assert core.since() == {"user_skips": 1, "user_plays": 2}
+    core.take("user_skips")
+    core.add([run(1, topic="user_skips")], 5)
+    assert core.since() == {"user_skips": 1, "user_plays": 2}, "under way is not written"

@@ -106,7 +106,10 @@ def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], N
 
 def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:
     """The end of a partition as the broker last told it; None while it has told nothing."""
-    low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
+    try:
+        low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
+    except ck.KafkaException:  # the client does not know the partition yet
+        return None
     return low_high[1] if low_high and low_high[1] >= 0 else None
 
 

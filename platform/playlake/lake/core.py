@@ -112,10 +112,10 @@ class Core:
         """Bytes of keys and values waiting to be written."""
         return sum(b.bytes for b in self._buffers.values())
 
-    def oldest(self) -> float | None:
-        """When the oldest row that is not written yet was buffered; None where there is none."""
-        waiting = (b.since for b in self._buffers.values() if b.rows)
-        return min((*waiting, *self._under_way.values()), default=None)
+    def since(self) -> dict[str, float]:
+        """By topic, when the oldest row that is not written yet was buffered; without topics that have none."""
+        waiting = {topic: b.since for topic, b in self._buffers.items() if b.rows}
+        return waiting | self._under_way  # what is under way was there before what waits
 
     def landed(self) -> dict[Partition, int]:
         """By partition, the next offset in the lake."""

@@ -32,6 +32,9 @@ class Metrics(Watcher):
         self._clock = clock
         self._looked_at = float("-inf")
         self._oldest: float | None = None
+        self._since: dict[str, float] = {}
+        self._dropped: dict[str, float] = {}
+        """By topic, the age of rows that a failure made us drop: they will be read again, and are no younger then."""
         self._known: set[Partition] = set()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)  # memory, CPU time, open files; on Linux
@@ -100,6 +103,7 @@ class Metrics(Watcher):
     def flushed(self, batch: Batch, flushed: Flushed) -> None:
         """Count what was committed, and how long it took."""
         topic = batch.topic
+        self._dropped.pop(topic, None)
         self._written.labels(topic).inc(flushed.rows)
         self._written_bytes.labels(topic).inc(flushed.bytes - flushed.dead_letter_bytes)
         self._dead.labels(topic).inc(flushed.dead_letters)
@@ -115,20 +119,29 @@ class Metrics(Watcher):
             self._conflicts.labels(topic).inc()
         else:
             self._failures.labels(topic, kind).inc()
+        if kind == "failed" and topic in self._since:
+            self._dropped.setdefault(topic, self._since[topic])
 
-    def turn(self, core: Core, claimed_end: Callable[[TopicPartition], int | None], now: float) -> None:
+    def turn(
+        self, core: Core, mine: set[Partition], claimed_end: Callable[[TopicPartition], int | None], now: float
+    ) -> None:
         """Look at how far the writer is behind."""
-        self._oldest = core.oldest()
+        since = core.since()
+        placed = core.landed()
+        unsure = core.behind | (mine - placed.keys())
+        for topic in self._dropped.keys() - since.keys() - {topic for topic, _ in unsure}:
+            del self._dropped[topic]  # all there is was read, and is committed: by us after all, or by another
+        self._since = since
+        self._oldest = min((*since.values(), *self._dropped.values()), default=None)
         if now - self._looked_at < _EVERY_SECONDS:
             return
         self._looked_at = now
         self._buffered.set(core.buffered)
         self._buffered_bytes.set(core.buffered_bytes)
-        landed = core.landed()
-        for topic, partition in self._known - landed.keys():  # another member's now, who tells of it
+        for topic, partition in self._known - mine:  # another member's now, who tells of it
             self._lag.remove(topic, str(partition))
-        self._known &= landed.keys()
-        for (topic, partition), offset in landed.items():
+        self._known &= mine
+        for (topic, partition), offset in placed.items():  # of others that are ours the last that was known stays
             if (end := claimed_end(TopicPartition(topic, partition))) is not None:
                 self._lag.labels(topic, str(partition)).set(max(0, end - offset))
                 self._known.add((topic, partition))

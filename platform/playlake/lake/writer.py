@@ -71,8 +71,10 @@ class Watcher:
     def failed(self, topic: str, kind: str) -> None:
         """A batch was not committed: ``fenced``, ``failed`` or ``made_anew``."""
 
-    def turn(self, core: Core, claimed_end: Callable[[TopicPartition], int | None], now: float) -> None:
-        """A turn of the loop begins."""
+    def turn(
+        self, core: Core, mine: set[Partition], claimed_end: Callable[[TopicPartition], int | None], now: float
+    ) -> None:
+        """A turn of the loop begins. ``mine`` are also the partitions whose place in the lake is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ class Writer:
 
     def _turn(self, consumer: Consumer, now: float) -> None:
         self._on_turn()
-        self._watcher.turn(self._core, consumer.claimed_end, now)
+        self._watcher.turn(self._core, self._mine, consumer.claimed_end, now)
         if self._core.full() and self._job:
             wait([self._job.future], _POLL_SECONDS)
         self._reap(consumer)
