@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ def own(tmp_path: Path) -> Iterator[Cli]:
     """A stack that only one test uses, as it does to it what others would not like."""
     made = Cli(tmp_path / "home", flush_seconds=1)
     made("up")
+    made("land", "--until-idle")  # makes the tables
     yield made
     made("down")
 
@@ -62,11 +62,6 @@ def send(cli: Cli, *plays: dict[str, Any]) -> list[str]:
 
 def landed(cli: Cli, ids: list[str]) -> bool:
     return set(ids) <= set(bronze_ids(cli))
-
-
-def lines(process: subprocess.Popen[str]) -> list[str]:
-    """What an ended command wrote to standard error."""
-    return end(process, signal.SIGTERM, timeout=60).err.splitlines()
 
 
 def test_sigterm_lands_what_is_buffered(cli: Cli) -> None:
@@ -114,7 +109,6 @@ def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
 
 def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     """Uploads are not on the polling thread: the group's session is 6 s, the store hangs for 20."""
-    own("land", "--until-idle")
     writer = own.start("land", "--json")
     first = send(own, play())
     wait_for(lambda: landed(own, first))
@@ -132,26 +126,25 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     wait_for(lambda: landed(own, ids), 90)
     done = end(writer, signal.SIGTERM)
     assert done.code == 0, done.err
-    assert done.err.count("partitions assigned") == 1, done.err
+    assert done.json["assignments"] == 1, "it never fell out of the group"
     assert_whole(own)
 
 
 def test_a_topic_made_anew_starts_over(own: Cli) -> None:
-    writer = own.start("land", "--json")
+    """With the writer at rest: librdkafka 2.16 crashes when a topic is made anew under it on Tansu (docs/lake.md)."""
     before = send(own, *(play() for _ in range(30)))
-    wait_for(lambda: landed(own, before), 90)
+    own("land", "--until-idle")
     admin = KafkaAdminClient(bootstrap_servers=own.settings().kafka_bootstrap)
     admin.delete_topics([events.PLAYS])
     admin.close()
     after = send(own, *(play() for _ in range(10)))  # fewer: the offsets of before are past its end
-    wait_for(lambda: landed(own, after), 120)
-    done = end(writer, signal.SIGTERM)
-    assert done.code == 0, done.err
-    assert "the topic was made anew" in done.err
+    done = own("land", "--until-idle")
+    assert "made anew" in done.err
     report = assert_whole(own)
     former = [p for p in report["partitions"] if "former" in p["topic"]]
     assert sum(p["in_bronze"] for p in former) == 30
-    assert landed(own, before), "what landed before stays"
+    assert landed(own, [*before, *after]), "what landed before stays"
+    assert "made anew" not in own("land", "--until-idle").err, "told once"
 
 
 def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:

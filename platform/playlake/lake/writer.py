@@ -51,6 +51,8 @@ class Landed:
     dead_letters: int = 0
     commits: int = 0
     fenced: int = 0
+    assignments: int = 0
+    """How often the group gave us partitions: once, unless members come, go or fall out."""
     seconds: float = 0.0
 
     @property
@@ -253,6 +255,7 @@ class Writer:
     # -- partitions ------------------------------------------------------------------------------------------------
 
     def _assigned(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.landed.assignments += 1
         self._mine.update(partitions)
         self._unplaced.update(partitions)
         _log.info("partitions assigned", partitions=len(partitions))
