@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -85,26 +86,31 @@ def test_for_some_time(cli: Cli) -> None:
     assert landed(cli, ids)
 
 
+def lands(writer: subprocess.Popen[str]) -> bool:
+    """Wait until a writer has landed something: it has partitions of its own."""
+    assert writer.stderr is not None
+    return any("rows landed" in line for line in writer.stderr)
+
+
 def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
     eager = Cli(cli.home, flush_seconds=1)
-    feed = cli.start("simulate", "--rate", "200", "--for", "30s", "--json")
+    feed = cli.start("simulate", "--rate", "200", "--json")
     writers = [eager.start("land", "--json")]
-    time.sleep(6)
+    assert lands(writers[0])
     writers += [eager.start("land", "--json") for _ in range(2)]
-    time.sleep(8)
+    assert all(map(lands, writers[1:]))
     ended = [end(writers.pop(0), signal.SIGTERM, timeout=60)]
-    time.sleep(5)
+    time.sleep(3)
     writers[0].kill()
     writers.pop(0).communicate()
-    out, err = feed.communicate(timeout=120)
-    assert feed.returncode == 0, err
-    time.sleep(8)
+    time.sleep(8)  # the session of the one that was killed runs out, the last one takes over
+    sent = end(feed, timeout=120)
+    assert sent.code == 0, sent.err
     ended.append(end(writers.pop(), signal.SIGTERM, timeout=60))
     assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
-    assert all(sum(done.json["rows"].values()) > 0 for done in ended), "each had partitions of its own"
     cli("land", "--until-idle")
     assert_whole(cli)
-    assert json.loads(out)["produced"] > 5000
+    assert sent.json["produced"] > 2000
 
 
 def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
