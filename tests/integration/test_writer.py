@@ -18,8 +18,9 @@ from deltalake import DeltaTable
 from kafka import KafkaAdminClient
 
 from playlake import events
-from playlake.broker import Admin, Producer
+from playlake.broker import Admin, Producer, TopicPartition
 from playlake.lake.options import storage_options
+from playlake.lake.writer import Writer
 from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -176,3 +177,11 @@ def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:
     assert dead.to_pyarrow_table()["reason"].to_pylist() == ["Expected `str | null`, got `int` - at `$.mood`"]
     assert_whole(own)
     own("build")  # the models go on as before
+
+
+def test_a_rebalance_while_the_writer_leaves_is_let_pass(cli: Cli) -> None:
+    """Closing the consumer may still assign partitions, when there is nobody left to look them up."""
+    writer = Writer(cli.settings(), group=f"leaving-{uuid.uuid4().hex}")
+    writer.run(until_idle=True)
+    assert writer._assigned([TopicPartition(events.PLAYS, 0)]) == {}
+    writer._revoked([TopicPartition(events.PLAYS, 0)])
