@@ -19,6 +19,7 @@ from kafka import KafkaAdminClient
 
 from playlake import events
 from playlake.broker import Admin, Producer, TopicPartition
+from playlake.lake import tables
 from playlake.lake.options import storage_options
 from playlake.lake.writer import Writer
 from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
@@ -185,3 +186,18 @@ def test_a_rebalance_while_the_writer_leaves_is_let_pass(cli: Cli) -> None:
     writer.run(until_idle=True)
     assert writer._assigned([TopicPartition(events.PLAYS, 0)]) == {}
     writer._revoked([TopicPartition(events.PLAYS, 0)])
+
+
+def test_a_store_that_goes_between_two_looks_is_said(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tables.dead_letters(own.settings())
+    send(own, play(played_at="never"))
+    own("land", "--until-idle")
+    table.open()
+    with Admin(own.settings()) as admin:
+        topic_id = admin.topics(events.TOPICS)[events.PLAYS].topic_id
+    own.kill("store")
+    monkeypatch.setattr(table, "refresh", lambda: None)  # the look before went well
+    with pytest.raises(tables.WriteFailedError, match="could not be read"):
+        for partition in range(4):  # one of them has the dead letter
+            table.offsets_from(topic_id, partition, 0)
+    own("up")
