@@ -132,7 +132,8 @@ def quix(given: dict[str, Any]) -> None:
 def ours(given: dict[str, Any]) -> None:
     """The lake writer, from its first messages to its last commit."""
     from playlake.lake import tables
-    from playlake.lake.writer import Watcher, Writer
+    from playlake.lake.watching import Watcher
+    from playlake.lake.writer import Writer
     from playlake.settings import Settings
 
     settings = Settings(

@@ -11,7 +11,8 @@ from typing import Any
 
 from playlake import pipeline
 from playlake.errors import PlaylakeError
-from playlake.lake.writer import Landed, Writer
+from playlake.lake.watching import Landed
+from playlake.lake.writer import Writer
 from playlake.pipeline import Progress
 from playlake.settings import Settings
 from playlake.sources.exports import Receipt

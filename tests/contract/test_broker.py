@@ -285,6 +285,15 @@ def test_two_members_share_the_partitions(settings: Settings, topic: str, read: 
     assert len({*one.assigned, *two.assigned}) == 4
 
 
+def test_one_that_leaves_while_it_joins_keeps_nobody_out(settings: Settings, topic: str, read: object) -> None:
+    """Tansu 0.6 waits for ever for a leader that left before the group had formed."""
+    send(settings, topic, 10)
+    hasty = read("hasty")  # type: ignore[operator]
+    hasty.consumer.poll(1, 0.5)
+    hasty.consumer.close()
+    assert len(read("hasty").to_the_end()) == 10  # type: ignore[operator]
+
+
 def test_a_broker_that_is_down_is_said_in_one_line() -> None:
     from playlake.stack import ports
 

@@ -115,6 +115,29 @@ def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
     assert sent.json["produced"] > 2000
 
 
+def test_a_writer_stopped_while_it_joins_keeps_no_other_out(cli: Cli) -> None:
+    ids = send(cli, play())
+    hasty = cli.start("land", "--json")
+    assert hasty.stderr is not None
+    assert any("joining" in line for line in hasty.stderr)
+    time.sleep(1)
+    assert end(hasty).code == 0
+    cli("land", "--until-idle")
+    assert landed(cli, ids)
+
+
+def test_a_writer_for_which_no_partition_is_left_ends(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home", flush_seconds=1, kafka_partitions=1)
+    cli("up")
+    ids = send(cli, play())
+    first = cli.start("land")
+    assert lands(first)
+    cli("land", "--until-idle")  # one of the two has it all now, whichever it is
+    assert landed(cli, ids)
+    assert end(first, signal.SIGTERM).code == 0
+    cli("down")
+
+
 def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     """Uploads are not on the polling thread: the group's session is 6 s, the store hangs for 20."""
     writer = own.start("land", "--json")
@@ -134,7 +157,7 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     wait_for(lambda: landed(own, ids), 90)
     done = end(writer, signal.SIGTERM)
     assert done.code == 0, done.err
-    assert done.json["assignments"] == 1, "it never fell out of the group"
+    assert done.json["assignments"] == 1, f"it fell out of the group:\n{done.err}"
     assert_whole(own)
 
 

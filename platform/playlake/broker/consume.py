@@ -23,6 +23,8 @@ _LIBRDKAFKA.addHandler(logging.NullHandler())
 _LIBRDKAFKA.propagate = False
 _log = log.get("broker")
 
+_JOIN_SECONDS = 20.0
+"""A member that was killed is waited for as long as its session lasts, and then Tansu takes three seconds more."""
 _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE)
 
 
@@ -142,19 +144,19 @@ class Consumer:
         self._down_since: float | None = None
         self._reason = ""
         self._held = False
+        self._joining_since: float | None = time.monotonic()
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
         self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            self._joining_since = None
             self.read_on(on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
 
         def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            self._joining_since = time.monotonic()
             on_revoke([TopicPartition(p.topic, p.partition) for p in partitions])
 
-        def lost(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
-            on_revoke([TopicPartition(p.topic, p.partition) for p in partitions])
-
-        self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=lost)
+        self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
 
     def poll(self, most: int, timeout_s: float) -> Polled:
         """Take up to ``most`` messages, waiting ``timeout_s`` at the longest."""
@@ -192,6 +194,17 @@ class Consumer:
     def unavailable(self) -> UnavailableError:
         """The error to raise when :meth:`down_for` has become too long."""
         return config.down(self._settings, self._reason or "no answer")
+
+    def joining_for(self) -> float:
+        """Seconds since the group is being joined, at the start or in a rebalance; 0 for a member that has its part."""
+        return time.monotonic() - self._joining_since if self._joining_since is not None else 0.0
+
+    def left_out(self) -> UnavailableError:
+        """The error to raise when :meth:`joining_for` has become too long."""
+        return UnavailableError(
+            f"The broker at {config.bootstrap(self._settings)} gives this writer no part in its consumer group: "
+            "another member joined and neither goes on nor leaves. Nothing is lost; run this again."
+        )
 
     def claimed_end(self, tp: TopicPartition) -> int | None:
         """The end of an assigned partition as the broker last told it; None while it has told nothing."""
@@ -243,8 +256,14 @@ class Consumer:
             _log.debug("offset hint refused", error=str(error))
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; one that is joining joins first.
+
+        Tansu 0.6 waits for ever for a leader that leaves before its group has formed, and lets nobody else in.
+        """
+        while 0 < self.joining_for() < _JOIN_SECONDS and self._down_since is None:
+            self._client.consume(1, 0.1)
         self._client.close()
+        self._joining_since = None  # closing tells that what we had was revoked
 
     def _on_error(self, error: ck.KafkaError) -> None:
         if error.code() in _GONE:

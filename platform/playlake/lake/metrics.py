@@ -12,7 +12,7 @@ from playlake.broker import Polled, TopicPartition
 from playlake.errors import UsageError
 from playlake.lake.core import Batch, Core, Partition
 from playlake.lake.landing import Flushed
-from playlake.lake.writer import Watcher
+from playlake.lake.watching import Watcher
 from playlake.settings import PREFIX
 
 _EVERY_SECONDS = 1.0

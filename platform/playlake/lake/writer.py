@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,58 +25,24 @@ from playlake.broker import Consumer, Polled, TopicPartition
 from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake.core import Batch, Core, Limits, Partition
 from playlake.lake.deliver import FencedError
+from playlake.lake.idle import UntilIdle
 from playlake.lake.landing import Flushed, Landing, Located, TopicMadeAnewError
 from playlake.lake.tables import WriteFailedError
+from playlake.lake.watching import Landed, Watcher
 from playlake.settings import Settings
 
 _log = log.get("lake")
 _POLL_ROWS = 10_000
 _POLL_SECONDS = 0.2
-_STALL_SECONDS = 15.0
-"""A partition that claims to have more but gives nothing for so long is taken to be at its end."""
 _REBALANCE_SECONDS = 5.0
 """How long a rebalance waits for a flush, or for the positions of what it brought; others wait for us meanwhile."""
+_JOIN_SECONDS = 90.0
+"""How long the group may take to give us a part, before a run that has an end gives up and another complains."""
 _LOOK_SECONDS = 10.0
 """How often the topics' identity is looked at when nothing is flushed."""
 _PATIENCE = 4
 """Failures in a row after which a run that has an end gives up."""
 GROUP = "playlake-lake"
-
-
-@dataclass(slots=True)
-class Landed:
-    """What a run of the writer did."""
-
-    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(events.TOPICS, 0))
-    dead_letters: int = 0
-    commits: int = 0
-    fenced: int = 0
-    assignments: int = 0
-    """How often the group gave us partitions: once, unless members come, go or fall out."""
-    seconds: float = 0.0
-
-    @property
-    def total(self) -> int:
-        """Events landed in bronze, all topics."""
-        return sum(self.rows.values())
-
-
-class Watcher:
-    """Is told what a writer does; see :class:`playlake.lake.metrics.Metrics`."""
-
-    def polled(self, polled: Polled) -> None:
-        """Messages were read."""
-
-    def flushed(self, batch: Batch, flushed: Flushed) -> None:
-        """A batch was committed."""
-
-    def failed(self, topic: str, kind: str) -> None:
-        """A batch was not committed: ``fenced``, ``failed`` or ``made_anew``."""
-
-    def turn(
-        self, core: Core, mine: set[Partition], claimed_end: Callable[[TopicPartition], int | None], now: float
-    ) -> None:
-        """A turn of the loop begins. ``mine`` are also the partitions whose place in the lake is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +108,7 @@ class Writer:
         self._patient = True
         self._again_at = 0.0
         self._looked_at = 0.0
+        self._complained_at = 0.0
         self.landed = Landed()
 
     def stop(self) -> None:
@@ -176,7 +143,7 @@ class Writer:
 
     def _loop(self, consumer: Consumer, until: float | None, idle_s: float | None) -> None:
         poll_rows = min(_POLL_ROWS, self._settings.catchup_rows)  # one poll must not overfill a flush
-        news, idle_since = self._clock(), None
+        idle = UntilIdle(self._clock(), idle_s) if idle_s is not None else None
         while not self._stop:
             now = self._clock()
             if until is not None and now >= until:
@@ -185,23 +152,31 @@ class Writer:
             polled = consumer.poll(poll_rows, _POLL_SECONDS)
             now = self._clock()
             self._take_in(consumer, polled, now)
-            if polled.runs or polled.ends or self._at_work() or not self._core.assigned:
-                news = now
-            stalled = now - news > _STALL_SECONDS and not consumer.down_for()
-            if idle_s is not None and not polled.runs and (self._at_end() or stalled):
-                self._draining = True
-                if self._at_work() or self._core.buffered:
-                    idle_since = None
-                    continue
-                idle_since = idle_since or now
-                if now - idle_since >= idle_s:
-                    if stalled:
-                        self._check_stalled(consumer)
-                    return
-            else:
-                self._draining, idle_since = False, None
-            if consumer.down_for() > (600.0 if self._patient else 30.0):
-                raise consumer.unavailable()
+            waiting = self._wait_for_broker(consumer, now)
+            if idle and idle.turn(
+                now,
+                read=bool(polled.runs),
+                told=waiting or bool(polled.ends or self._unplaced),
+                working=self._at_work(),
+                buffered=bool(self._core.buffered),
+                at_end=self._at_end(consumer),
+            ):
+                self._check_end(consumer, idle)
+                return
+            self._draining = idle is not None and idle.drain
+
+    def _wait_for_broker(self, consumer: Consumer, now: float) -> bool:
+        """Whether there is no broker, or the group has no part for us yet; raises when either has been so for long."""
+        down, joining = consumer.down_for(), consumer.joining_for()
+        if down > (600.0 if self._patient else 30.0):
+            raise consumer.unavailable()
+        if joining > _JOIN_SECONDS and not down:
+            if not self._patient:
+                raise consumer.left_out()
+            if now - self._complained_at > _JOIN_SECONDS:
+                self._complained_at = now
+                _log.warning("the consumer group gives this writer no part", seconds=round(joining))
+        return bool(down or joining)
 
     def _turn(self, consumer: Consumer, now: float) -> None:
         self._on_turn()
@@ -229,15 +204,21 @@ class Writer:
             self._displace({(tp.topic, tp.partition)})
             self._begins[tp] = consumer.beginning(tp)
 
-    def _at_end(self) -> bool:
-        return bool(self._core.assigned) and not self._unplaced and self._core.at_end()
+    def _at_end(self, consumer: Consumer) -> bool:
+        if not self._mine:  # there are more writers than partitions, and the others land what there is
+            return not consumer.joining_for()
+        return not self._unplaced and self._core.at_end()
 
     def _at_work(self) -> bool:
         """Whether anything is under way that may bring news; a look at the topics does not."""
         return self._job is not None and self._job.ended != self._looked
 
-    def _check_stalled(self, consumer: Consumer) -> None:
-        """Nothing more comes, though not every end was told: is it all landed, or is a part of the log unreadable?"""
+    def _check_end(self, consumer: Consumer, idle: UntilIdle) -> None:
+        """If nothing more comes, though not every end was told: is it all landed, or is a part of it unreadable?"""
+        if not self._mine:
+            _log.warning("other writers have every partition; they land what there is")
+        if not idle.stalled:
+            return
         behind = sorted(TopicPartition(*p) for p in self._core.behind)
         if silent := [tp for tp in behind if consumer.claimed_end(tp) is None]:
             raise consumer.silent(silent)
