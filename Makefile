@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-clone bench-warehouse bench-recommendations clean
+.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-clone bench-warehouse bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -53,7 +53,7 @@ format: ## Format the Python code
 	@scripts/bootstrap.sh dev
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: bench-warehouse bench-recommendations bench-clone ## Measure everything anew (an hour and a half; docs/benchmarks.md)
+bench: bench-warehouse bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (an hour and a half; docs/benchmarks.md)
 
 bench-clone: ## Measure make demo and make test in a fresh clone
 	@bench/fresh_clone.sh
@@ -66,6 +66,14 @@ bench-warehouse: ## Measure builds of 1, 5 and 20 million plays, and similarity 
 bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python bench/recommendations.py $(ARGS)
+
+bench-small-files: ## Measure scans of a day of small files before and after compaction, beside one hand-made file
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python bench/small_files.py $(ARGS)
+
+bench-verify: ## Measure playlake lake verify of a million rows, and where the time goes
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python bench/verify.py $(ARGS)
 
 lock: install ## Resolve the requirements anew
 	@$(UV) pyproject.toml --extra embedded -o requirements.lock

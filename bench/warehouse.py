@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from playlake import events
 from playlake.lake import tables
+from playlake.lake.deliver import app_id
 from playlake.lake.schema import BRONZE
 from playlake.settings import load_settings
 from playlake.stack import EmbeddedStack, attach
@@ -117,7 +118,7 @@ class Lake:
                     for f in schema
                 }
             )
-            apps = [tables.app_id(events.PLAYS, TOPIC_ID, p) for p in range(PARTITIONS)]
+            apps = [app_id(events.PLAYS, TOPIC_ID, p) for p in range(PARTITIONS)]
             following = last * LISTENERS * PLAYS_A_DAY // PARTITIONS
             before = dict.fromkeys(apps, first * LISTENERS * PLAYS_A_DAY // PARTITIONS or None)
             self._plays.append(rows.cast(schema), before, dict.fromkeys(apps, following))

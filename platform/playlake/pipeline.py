@@ -13,6 +13,7 @@ from playlake import events
 from playlake.broker import Admin, Producer
 from playlake.errors import UsageError
 from playlake.lake import tables
+from playlake.lake.news import same_rows
 from playlake.settings import ROOT, Settings
 from playlake.sources.exports import Receipt, ReceiptBook, import_history, inbox
 from playlake.sources.simulator import Simulator
@@ -124,7 +125,7 @@ def build_warehouse(settings: Settings, *, full: bool = False, say: Progress = q
 def begin_build(settings: Settings, *, say: Progress = quiet) -> Begun | None:
     """Begin a build in stages, of the lake as it is now; None where it has not changed since the last one."""
     versions = tables.snapshot(settings)
-    if not has_news(settings, versions):
+    if not has_news(settings, versions, same_rows(settings)):
         return None
     return begin(settings, versions, live=tables.live_files(settings), on_progress=say)
 
@@ -179,7 +180,8 @@ def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Impor
 
 def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | None:
     """Build and publish if the lake has changed since the last build; None where it has not."""
-    return build_warehouse(settings, say=say) if has_news(settings, tables.snapshot(settings)) else None
+    news = has_news(settings, tables.snapshot(settings), same_rows(settings))
+    return build_warehouse(settings, say=say) if news else None
 
 
 def plays_by_source(settings: Settings) -> dict[str, int]:

@@ -30,7 +30,7 @@ class Run:
     @property
     def bytes(self) -> int:
         """Of keys and values together."""
-        return sum(len(b) for column in (self.keys, self.values) for b in column if b is not None)
+        return sum(map(len, filter(None, self.keys))) + sum(map(len, filter(None, self.values)))
 
     def ordered(self) -> bool:
         """Whether each offset is greater than the one before it."""

@@ -31,6 +31,8 @@ from sqlglot import exp
 
 from playlake import events
 from playlake.broker import Producer
+from playlake.lake import tables
+from playlake.lake.compact import compact
 from playlake.lake.options import storage_options
 from playlake.warehouse.publish import current
 from playlake.warehouse.reader import GoldReader
@@ -350,6 +352,15 @@ def test_bronze_follows_the_log_through_a_compaction(built: Built) -> None:
     assert count == (rows.num_rows, rows.num_rows)
     done = cli("build", "--stage", "silver", "--of", begun["build"], "--target", "local", check=2)
     assert "where it was begun" in done.err
+    # And so it is when the lake's own compaction comes between two builds, though it is no news on the other target.
+    assert compact(settings, tables.bronze(settings, events.LIKES), older_than_s=-7200).rows == rows.num_rows
+    begun = cli.json("build", "--stage", "begin", "--target", "cloud")
+    assert begun["versions"]["bronze/likes"] == built.cloud["versions"]["bronze/likes"] + 3
+    shown = {t["folder"]: t for t in cli.json("cloud", "status")["tables"]}
+    assert (shown["bronze/likes"]["files"], shown["bronze/likes"]["rows"]) == (1, rows.num_rows)
+    with connection(cli) as cloud:
+        count = cloud.cursor().execute("SELECT COUNT(*), COUNT(DISTINCT event_id) FROM BRONZE.LIKES").fetchone()
+    assert count == (rows.num_rows, rows.num_rows)
 
 
 def test_what_is_new_is_taken_up_alike(built: Built) -> None:

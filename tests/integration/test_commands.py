@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from playlake.lake import verify
-from playlake.settings import Settings
+from playlake.lake.verify import rows
+from playlake.lake.verify.files import Files
 from tests.support import Cli
 
 WRONG = [
@@ -102,15 +103,11 @@ main()
 def test_ctrl_c_while_verifying_is_no_finding() -> None:
     class Interrupted:
         def execute(self, query: str, parameters: object = None) -> object:
-            if "delta_list_files" in query:
-                return self
             raise RuntimeError("Query interrupted")
-
-        def fetchall(self) -> list[tuple[str]]:
-            return [("s3://lake/file.parquet",)]
 
     report = verify.Report()
     interrupted: Any = Interrupted()
-    with pytest.raises(RuntimeError, match="Query interrupted"):
-        verify._readable_files(interrupted, Settings(_env_file=None), "bronze/plays", report)
+    for files in (Files(whole=["s3://lake/file.parquet"]), Files(doubtful=["s3://lake/file.parquet"])):
+        with pytest.raises(RuntimeError, match="Query interrupted"):
+            rows.readable(interrupted, files, report)
     assert report.unreadable_files == []

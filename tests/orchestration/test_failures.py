@@ -58,12 +58,12 @@ def test_maintenance_prunes_a_whole_lake_and_tells_of_one_that_is_not(dags: Dags
     dags.cli.env |= {"PLAYLAKE_ALERT_URLS": hook.url, "PLAYLAKE_S3_BUCKET": f"broken-{uuid.uuid4().hex[:8]}"}
     dags.cli("land", "--until-idle")
     run = dags.run("lake_maintenance")
-    assert states(run) == dict.fromkeys(("verify", "prune", "tell"), "success")
+    assert states(run) == dict.fromkeys(("verify", "compact", "prune", "tell"), "success")
     store, live = parquet_files(dags.cli, "bronze/plays")
     store.rm_file(live[0])
     dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
     run = dags.run("lake_maintenance")
     assert run["tasks"]["verify"] == {"state": "failed", "tries": 4}
-    assert states(run)["prune"] == "upstream_failed"
+    assert (states(run)["compact"], states(run)["prune"]) == ("upstream_failed", "upstream_failed")
     assert [m["title"] for m in hook.told] == ["lake_maintenance succeeded", "lake_maintenance: verify failed"]
     assert "1 unreadable" in hook.told[-1]["message"]

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import settings as h
-from hypothesis import strategies as st
 
 from playlake.events import BY_TOPIC, NOW_PLAYING, PLAYS, TOPICS
 from playlake.lake import tables
-from playlake.lake.schema import (
-    BRONZE,
-    DEAD_LETTERS,
-    PARTITION_COLUMNS,
-    Dead,
-    Decoded,
-    bronze_rows,
-    dead_letter_rows,
-    decode,
-)
+from playlake.lake.decode import Decoder
+from playlake.lake.files import files
+from playlake.lake.schema import BRONZE, DEAD_LETTERS, PARTITION_COLUMNS, Dead, bronze_rows, dead_letter_rows
+from playlake.records import Run
 from playlake.settings import ROOT
 
 AT_MS = int(datetime(2026, 3, 4, 5, 59, 59, 999000, tzinfo=UTC).timestamp() * 1000)
@@ -45,42 +35,25 @@ PLAY: dict[str, Any] = {
 FAR = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Msg:
-    offset: int = 0
-    value: bytes | None = json.dumps(PLAY).encode()
-    timestamp_ms: int = AT_MS
-    topic: str = PLAYS
-    partition: int = 3
-    key: bytes | None = b"u1"
+def play(offset: int = 0, **fields: Any) -> tuple[int, int, bytes]:
+    """Offset, time and value of a message that is a play."""
+    return offset, AT_MS, json.dumps(PLAY | fields).encode()
 
 
-def topic_id(topic: str) -> str:
-    return f"id-of-{topic}"
+def run(*messages: tuple[int, int, bytes | None], topic: str = PLAYS) -> Run:
+    offsets, times, values = zip(*messages, strict=True)
+    return Run(topic, 3, list(offsets), list(times), [b"u1"] * len(messages), list(values))
 
 
-def play(offset: int = 0, **fields: Any) -> Msg:
-    return Msg(offset, json.dumps(PLAY | fields).encode())
-
-
-def rows(*messages: Msg) -> list[dict[str, Any]]:
-    found = bronze_rows(PLAYS, decode(PLAYS, messages), topic_id).to_pylist()
-    assert len(found) == len(messages)
+def rows(*messages: tuple[int, int, bytes | None], topic: str = PLAYS) -> pa.Table:
+    """What lands of these messages: the table's columns but the folders."""
+    found = bronze_rows(topic, Decoder(topic).decode([run(*messages, topic=topic)]).rows, f"id-of-{topic}")
+    found.validate(full=True)
     return found
 
 
-GOOD = [json.dumps(PLAY).encode(), json.dumps(PLAY | {"more": 1}).encode()]
-BAD = [None, b"", b"{", b"\xff", b"[" * 100_000, b"[]", json.dumps(PLAY | {"user_id": None}).encode()]
-
-
-@h(deadline=None, max_examples=50)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
-def test_a_bad_message_touches_no_neighbour(plan: list[tuple[bool, int]]) -> None:
-    messages = [Msg(n, (GOOD if good else BAD)[pick % (2 if good else 7)]) for n, (good, pick) in enumerate(plan)]
-    decoded = decode(PLAYS, messages)
-    assert [m.offset for m, _ in decoded.good] == [n for n, (good, _) in enumerate(plan) if good]
-    assert [d.message.offset for d in decoded.dead] == [n for n, (good, _) in enumerate(plan) if not good]
-    assert all(d.reason for d in decoded.dead)
+def without_folders(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([f for f in schema if f.name not in PARTITION_COLUMNS])
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -90,7 +63,7 @@ def test_bronze_has_the_fields_of_the_event_and_where_it_came_from(topic: str) -
     assert names[: len(fields)] == fields
     assert names[len(fields) :] == [*DEAD_LETTERS.names[3:]]
     assert names[-4:] == list(PARTITION_COLUMNS)
-    assert bronze_rows(topic, Decoded(), topic_id).schema == BRONZE[topic]
+    assert bronze_rows(topic, Decoder(topic).decode([]).rows, "id").schema.equals(without_folders(BRONZE[topic]))
 
 
 def test_dbt_describes_every_column_of_every_table_of_bronze() -> None:
@@ -119,9 +92,8 @@ def test_types_of_bronze() -> None:
 
 
 def test_a_row_of_bronze() -> None:
-    table = bronze_rows(PLAYS, decode(PLAYS, [play(41, more=[1], skipped=True)]), topic_id)
-    table.validate(full=True)
-    assert table.schema == BRONZE[PLAYS]
+    table = rows(play(41, more=[1], skipped=True))
+    assert table.schema.equals(without_folders(BRONZE[PLAYS]))
     [row] = table.to_pylist()
     given_fields = {k: v for k, v in row.items() if v is not None}
     assert given_fields == {
@@ -140,67 +112,74 @@ def test_a_row_of_bronze() -> None:
         "_kafka_partition": 3,
         "_kafka_offset": 41,
         "_kafka_timestamp": datetime(2026, 3, 4, 5, 59, 59, 999000, tzinfo=UTC),
-        "year": "2026",
-        "month": "03",
-        "day": "04",
-        "hour": "05",
     }
 
 
 def test_a_row_of_currently_playing() -> None:
     shown = {"user_id": "u", "track_id": "t", "track_name": "S", "artist": "B", "started_at": None}
     value = json.dumps(shown | {"detected_at": "2026-01-01T00:00:00Z"}).encode()
-    table = bronze_rows(NOW_PLAYING, decode(NOW_PLAYING, [Msg(value=value, topic=NOW_PLAYING)]), topic_id)
-    assert table.schema == BRONZE[NOW_PLAYING]
+    table = rows((0, AT_MS, value), topic=NOW_PLAYING)
+    assert table.schema.equals(without_folders(BRONZE[NOW_PLAYING]))
     assert table["artist"].to_pylist() == ["B"]
 
 
 def test_rows_keep_their_order() -> None:
-    assert [row["_kafka_offset"] for row in rows(play(5), play(3), play(9))] == [5, 3, 9]
+    assert rows(play(3), play(5, more={}), play(9))["_kafka_offset"].to_pylist() == [3, 5, 9]
 
 
 def test_a_row_of_dead_letters_has_the_raw_bytes() -> None:
-    dead = [Dead(Msg(7, b"\xff\x00", key=b"\xfe"), "why"), Dead(Msg(8, None, key=None), "no value")]
-    table = dead_letter_rows(dead, topic_id)
+    dead = [Dead(3, 7, AT_MS, b"\xfe", b"\xff\x00", "why"), Dead(3, 8, AT_MS, None, None, "no value")]
+    table = dead_letter_rows(PLAYS, dead, "id")
     table.validate(full=True)
-    assert table.schema == DEAD_LETTERS
-    assert table.select(["reason", "key", "value", "_kafka_offset", "hour"]).to_pylist() == [
-        {"reason": "why", "key": b"\xfe", "value": b"\xff\x00", "_kafka_offset": 7, "hour": "05"},
-        {"reason": "no value", "key": None, "value": None, "_kafka_offset": 8, "hour": "05"},
+    assert table.schema.equals(without_folders(DEAD_LETTERS))
+    assert table.select(["reason", "key", "value", "_kafka_offset"]).to_pylist() == [
+        {"reason": "why", "key": b"\xfe", "value": b"\xff\x00", "_kafka_offset": 7},
+        {"reason": "no value", "key": None, "value": None, "_kafka_offset": 8},
     ]
-    assert dead_letter_rows([], topic_id).schema == DEAD_LETTERS
+    assert dead_letter_rows(PLAYS, [], "id").schema.equals(without_folders(DEAD_LETTERS))
 
 
 @pytest.mark.parametrize(
     ("timestamp", "folder"),
     [
-        (AT_MS, ("2026", "03", "04", "05")),
-        (AT_MS + 1, ("2026", "03", "04", "06")),
-        (0, ("1970", "01", "01", "00")),
-        (-1, ("1970", "01", "01", "00")),
-        (-FAR, ("1970", "01", "01", "00")),
-        (FAR, ("9999", "01", "01", "00")),
+        (AT_MS, "year=2026/month=03/day=04/hour=05"),
+        (AT_MS + 1, "year=2026/month=03/day=04/hour=06"),
+        (0, "year=1970/month=01/day=01/hour=00"),
+        (-1, "year=1970/month=01/day=01/hour=00"),
+        (-FAR, "year=1970/month=01/day=01/hour=00"),
+        (FAR, "year=9999/month=01/day=01/hour=00"),
     ],
 )
-def test_folders_are_the_utc_hour_of_the_message(timestamp: int, folder: tuple[str, ...]) -> None:
-    [row] = dead_letter_rows([Dead(Msg(timestamp_ms=timestamp), "why")], topic_id).to_pylist()
-    assert tuple(row[name] for name in PARTITION_COLUMNS) == folder
-    assert row["_kafka_timestamp"].strftime("%Y %m %d %H") == " ".join(folder)
+def test_folders_are_the_utc_hour_of_the_message(timestamp: int, folder: str) -> None:
+    [file] = files(dead_letter_rows(PLAYS, [Dead(3, 7, timestamp, None, None, "why")], "id"))
+    assert file.path.rpartition("/")[0] == folder
+    assert "/".join(f"{k}={v}" for k, v in file.partition_values.items()) == folder
 
 
 @pytest.mark.parametrize("timestamp", [-FAR - 1, -1, 0, AT_MS, 10**14, FAR])
 def test_any_time_stamp_ends_in_bronze_or_dead_letters(timestamp: int) -> None:
-    decoded = decode(PLAYS, [dataclasses.replace(play(), timestamp_ms=timestamp)])
-    landed = bronze_rows(PLAYS, decoded, topic_id).num_rows
-    buried = dead_letter_rows(decoded.dead, topic_id).num_rows
+    decoded = Decoder(PLAYS).decode([run((0, timestamp, play()[2]))])
+    landed = len(bronze_rows(PLAYS, decoded.rows, "id"))
+    buried = len(dead_letter_rows(PLAYS, decoded.dead, "id"))
     assert (landed, buried) == ((1, 0) if timestamp >= AT_MS else (0, 1))
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"])
 def test_absurd_times_within_an_event_do_not_stop_its_neighbours(at: str) -> None:
-    messages = [play(0), play(1, started_at=at), play(2, ended_at=at), play(3)]
-    decoded = decode(PLAYS, messages)
-    table = bronze_rows(PLAYS, decoded, topic_id)
+    decoded = Decoder(PLAYS).decode([run(play(0), play(1, started_at=at), play(2, ended_at=at), play(3))])
+    table = bronze_rows(PLAYS, decoded.rows, "id")
     table.validate(full=True)
     assert table.num_rows + len(decoded.dead) == 4
     assert {0, 3} <= set(table["_kafka_offset"].to_pylist())
+
+
+def test_one_file_for_each_hour_with_the_bounds_of_its_rows() -> None:
+    made = list(files(rows(play(0), (1, AT_MS + 1, play()[2]), (2, AT_MS + 2, play(1, track_name="x" * 100)[2]))))
+    assert [f.partition_values["hour"] for f in made] == ["05", "06"]
+    late = json.loads(made[1].stats)
+    assert late["numRecords"] == 2
+    assert (late["minValues"]["_kafka_offset"], late["maxValues"]["_kafka_offset"]) == (1, 2)
+    assert late["maxValues"]["track_name"] == "x" * 63 + "y"  # greater than all that begin like this
+    assert late["minValues"]["played_at"] == "2026-01-01T10:00:00.000Z"
+    assert (late["nullCount"]["album_name"], late["nullCount"]["event_id"]) == (2, 0)
+    assert pq.read_table(pa.BufferReader(made[1].body)).num_rows == 2

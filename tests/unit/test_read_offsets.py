@@ -61,7 +61,7 @@ def settings() -> Settings:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, log: Log, *, answers: bool = True) -> None:
-    monkeypatch.setattr(offsets, "client", lambda *_: log)
+    monkeypatch.setattr(offsets, "client", lambda *_, **__: log)
     monkeypatch.setattr(offsets, "answers", lambda *_: answers)
 
 
@@ -111,7 +111,7 @@ def test_a_fetch_that_never_returns_holds_up_its_own_connection_only(
         def close(self) -> None:
             opened.remove(self)
 
-    def client(*_: Any) -> Log:
+    def client(*_: Any, **__: Any) -> Log:
         opened.append(Hanging(rows, rows))
         return opened[-1]
 

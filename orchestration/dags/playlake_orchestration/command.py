@@ -48,12 +48,13 @@ def playlake(*arguments: str, accept: Iterable[int] = (0,)) -> dict[str, Any]:
 
 
 def verify() -> dict[str, int]:
-    """Compare log and lake: every offset of the log is once in the lake.
+    """Compare log and lake: every offset of the log is once in the lake, and the store has what its logs say.
 
-    :raises AirflowException: when anything is lost, doubled, unreadable or in a wrong folder.
+    :raises AirflowException: when anything is lost, expired, doubled, unreadable, in a wrong folder, or a log broken.
     """
     report = playlake("lake", "verify", accept=(0, 1))
-    wrong = {name: int(report[name]) for name in ("lost", "doubled", "unreadable", "misplaced")}
+    names = {name: name for name in ("lost", "expired", "doubled", "unreadable", "misplaced")}
+    wrong = {name: int(report[key]) for key, name in {**names, "log_faults": "faults of logs"}.items()}
     if any(wrong.values()):
         counts = ", ".join(f"{count} {name}" for name, count in wrong.items() if count)
         raise AirflowException(f"The lake is not whole: {counts}. `playlake lake verify` names them.")

@@ -2,7 +2,7 @@
 
 from playlake.broker.admin import Admin, TopicInfo
 from playlake.broker.consume import Consumer, Polled, TopicPartition
-from playlake.broker.offsets import read_offsets
+from playlake.broker.offsets import log_starts, read_offsets
 from playlake.broker.produce import Producer
 from playlake.broker.waiting import Waiting, waiting
 
@@ -14,6 +14,7 @@ __all__ = [
     "TopicInfo",
     "TopicPartition",
     "Waiting",
+    "log_starts",
     "read_offsets",
     "waiting",
 ]

@@ -61,16 +61,23 @@ def _runs(messages: list[ck.Message]) -> Iterator[Run]:
     for (topic, partition), same in groupby(zip(topics, partitions, strict=True)):
         stop = start + sum(1 for _ in same)
         part = messages[start:stop] if stop - start < len(messages) else messages
-        stamps = [m.timestamp() for m in part]
+        stamps = [m.timestamp()[1] for m in part]
+        if min(stamps) < 0:  # none, or one from before 1970
+            stamps = [_timestamp(m) for m in part]
         yield Run(
             topic,
             partition,
             [m.offset() for m in part],
-            [at if kind != ck.TIMESTAMP_NOT_AVAILABLE else int(time.time() * 1000) for kind, at in stamps],
+            stamps,
             [m.key() for m in part],
             [m.value() for m in part],
         )
         start = stop
+
+
+def _timestamp(message: ck.Message) -> int:
+    kind, at = message.timestamp()
+    return int(time.time() * 1000) if kind == ck.TIMESTAMP_NOT_AVAILABLE else int(at)
 
 
 def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], None], **extra: Any) -> ck.Consumer:

@@ -50,6 +50,24 @@ def read_offsets(
     return offsets
 
 
+def log_starts(settings: Settings, topics: Mapping[str, int], *, timeout_s: float = 15.0) -> dict[TopicPartition, int]:
+    """The first offset that the log may still have of each partition: what retention removed lies before it.
+
+    :param topics: number of partitions by topic.
+    :raises UnavailableError: when the broker does not say.
+    """
+    reader = client(settings, "playlake-reader", lambda _error: None)
+    found = {}
+    try:
+        for tp in (TopicPartition(topic, p) for topic, count in topics.items() for p in range(count)):
+            found[tp] = int(reader.get_watermark_offsets(ck.TopicPartition(*tp), timeout=timeout_s)[0])
+    except ck.KafkaException as error:
+        raise config.down(settings, error.args[0].str()) from error
+    finally:
+        reader.close()
+    return found
+
+
 @dataclass(slots=True)
 class _Reader:
     """Reads partitions to their end into ``offsets``."""
@@ -67,7 +85,13 @@ class _Reader:
         Each call has a connection of its own: a client has one fetch under way per broker, and one that hangs would
         hold up all that the same client asks for later.
         """
-        reader = client(self.settings, "playlake-reader", lambda error: self.reasons.append(error.str()))
+        reader = client(
+            self.settings,
+            "playlake-reader",
+            lambda error: self.reasons.append(error.str()),
+            # With its queue full, a client would else sleep a second before it fetches on (librdkafka's default).
+            **{"fetch.queue.backoff.ms": 5},
+        )
         try:
             self._assign(reader, still_open)
             last = time.monotonic()
@@ -99,11 +123,11 @@ class _Reader:
         ended = set()
         for message in messages:
             error = message.error()
-            tp = TopicPartition(message.topic(), message.partition())
             if error is None:
-                self.offsets[tp].append(message.offset())
+                # A plain tuple, equal to its named one: a million are not made in no time.
+                self.offsets[message.topic(), message.partition()].append(message.offset())  # type: ignore[index]
             elif error.code() == ck.KafkaError._PARTITION_EOF:
-                ended.add(tp)
+                ended.add(TopicPartition(message.topic(), message.partition()))
             else:
                 self.reasons.append(error.str())
         if self.on_progress:

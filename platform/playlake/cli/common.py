@@ -135,6 +135,7 @@ _NUMBERS = {
     "bronze",
     "dead",
     "lost",
+    "expired",
     "doubled",
     "pending",
     "read",
@@ -143,6 +144,9 @@ _NUMBERS = {
     "refused",
     "version",
     "files",
+    "hours",
+    "files before",
+    "files after",
 }
 
 

@@ -1,15 +1,18 @@
-"""Commands that look after the lake: lake verify, pending, arrived, prune."""
+"""Commands that look after the lake: lake verify, pending, arrived, compact, prune."""
 
 from __future__ import annotations
 
 import json as jsonlib
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from playlake.cli.common import Json, err, length, load, out, progress, show, table
 from playlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from playlake.lake.verify import Report
 
 lake_app = typer.Typer(help="Look after the lake.", no_args_is_help=True)
 
@@ -25,41 +28,64 @@ def lake_verify(json: Json = False) -> None:
         say("connecting")
         with duck.connect(settings) as connection:
             report = verify(settings, connection, on_progress=say)
+    orphans = report.orphans
     data = {
+        "healthy": report.healthy,
         "lost": report.lost,
+        "expired": report.expired,
         "doubled": report.doubled,
         "unreadable": report.unreadable,
+        "missing": len(report.missing_files),
+        "wrong_size": len(report.wrong_size_files),
         "misplaced": report.misplaced,
+        "log_faults": len(report.log_faults),
         "pending": sum(p.pending for p in report.partitions),
         "files": report.files,
+        "orphans": asdict(orphans),
         "partitions": [asdict(p) for p in report.partitions],
-        "findings": [asdict(f) for f in [*report.unreadable_files, *report.misplaced_files]],
+        "findings": [asdict(f) for f in report.findings],
     }
     rows = [
-        (p.topic, str(p.partition), p.in_log, p.in_bronze, p.in_dead_letters, p.lost, p.doubled, p.pending)
+        (p.topic, str(p.partition), p.in_log, p.in_bronze, p.in_dead_letters, p.lost, p.expired, p.doubled, p.pending)
         for p in report.partitions
-        if p.in_log or p.in_bronze or p.in_dead_letters or p.unread
+        if p.in_log or p.in_bronze or p.in_dead_letters or p.unread or p.expired
     ]
-    show(json, data, table("topic", "partition", "in log", "bronze", "dead", "lost", "doubled", "pending", rows=rows))
+    columns = ("topic", "partition", "in log", "bronze", "dead", "lost", "expired", "doubled", "pending")
+    show(json, data, table(*columns, rows=rows))
     if not json:
-        for p in report.partitions:
-            for what, offsets in (("lost", p.lost_offsets), ("doubled", p.doubled_offsets)):
-                if offsets:
-                    out.print(f"{p.topic}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
-            if p.unread:
-                out.print(
-                    f"{p.topic}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
-                    " (never acknowledged, or lost by it)"
-                )
-        for finding in [*report.unreadable_files, *report.misplaced_files]:
-            out.print(f"{finding.path}: {finding.what}")
-        plural = "" if report.files == 1 else "s"
-        out.print(
-            f"{report.files:,} file{plural}; {report.lost} lost, {report.doubled} doubled,"
-            f" {report.unreadable} unreadable, {report.misplaced} misplaced."
-        )
+        _say(report)
     if not report.healthy:
         raise typer.Exit(1)
+
+
+def _say(report: Report) -> None:
+    """What the table does not show."""
+    for p in report.partitions:
+        for what, offsets in (("lost", p.lost_offsets), ("doubled", p.doubled_offsets)):
+            if offsets:
+                out.print(f"{p.topic}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
+        for first, following in p.expired_ranges:
+            out.print(
+                f"{p.topic}/{p.partition}: offsets {first:,} to {following - 1:,} expired: Kafka's retention removed"
+                " them before they were landed"
+            )
+        if p.unread:
+            out.print(
+                f"{p.topic}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
+                " (never acknowledged, or lost by it)"
+            )
+    for finding in report.findings:
+        out.print(f"{finding.path}: {finding.what}")
+    if report.orphans.files:
+        out.print(
+            f"{report.orphans.files:,} files ({report.orphans.bytes:,} bytes) that no version knows, the oldest"
+            f" {(report.orphans.oldest_s or 0) / 3600:,.1f} h old: no harm, `playlake lake prune` removes them in time."
+        )
+    plural = "" if report.files == 1 else "s"
+    out.print(
+        f"{report.files:,} file{plural}; {report.lost} lost, {report.expired} expired, {report.doubled} doubled,"
+        f" {report.unreadable} unreadable, {report.misplaced} misplaced, {len(report.log_faults)} faults of logs."
+    )
 
 
 @lake_app.command("pending")
@@ -133,6 +159,35 @@ def _versions(text: str) -> dict[str, int]:
     return found
 
 
+@lake_app.command("compact")
+def lake_compact(
+    older_than: Annotated[
+        float | None,
+        length("How long ago an hour must have ended; 1h unless told otherwise.", "--older-than"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be compacted.")] = False,
+    json: Json = False,
+) -> None:
+    """Make few large files of the many small ones of hours that are over; readers and writers go on meanwhile."""
+    from playlake.lake import tables
+    from playlake.lake.compact import compact
+
+    settings = load()
+    age = 3600.0 if older_than is None else older_than
+    done = {}
+    with progress() as say:
+        for one in tables.every(settings):
+            say(f"looking at {one.folder}")
+            done[one.folder] = compact(settings, one, older_than_s=age, dry_run=dry_run, say=say)
+    rows = [(name, d.hours, d.files_before, None if dry_run else d.files_after, d.rows) for name, d in done.items()]
+    data = {"compacted": {name: asdict(d) for name, d in done.items()}, "dry_run": dry_run}
+    show(json, data, table("table", "hours", "files before", "files after", "rows", rows=rows))
+    if not json:
+        for name, d in done.items():
+            if d.left:
+                out.print(f"{name}: {d.left:,} hours were left to another process, or to the next run.")
+
+
 @lake_app.command("prune")
 def lake_prune(
     older_than: Annotated[
@@ -142,7 +197,7 @@ def lake_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove files of the lake that no table knows, as a writer that died leaves them."""
+    """Remove files of the lake that no table knows: what a writer that died left, and what compaction replaced."""
     from playlake.lake import tables
 
     settings = load()

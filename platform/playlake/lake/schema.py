@@ -121,8 +121,9 @@ def _with_kafka(rows: pa.Table, topic: str, topic_id: str) -> pa.Table:
 def bronze_rows(topic: str, decoded: pa.Table, topic_id: str) -> pa.Table:
     """Decoded events as rows of the topic's bronze table, in the order given; columns that were added come last."""
     rows = _with_kafka(decoded, topic, topic_id)
-    own = [f.name for f in BRONZE[topic] if f.name not in PARTITION_COLUMNS]
-    return rows.select([*own, *(name for name in rows.column_names if name not in own)])
+    own = [f for f in BRONZE[topic] if f.name not in PARTITION_COLUMNS]
+    added = [f for f in rows.schema if f.name not in BRONZE[topic].names]
+    return _in_order(rows, [*own, *added])
 
 
 def dead_letter_rows(topic: str, dead: Sequence[Dead], topic_id: str) -> pa.Table:
@@ -136,7 +137,11 @@ def dead_letter_rows(topic: str, dead: Sequence[Dead], topic_id: str) -> pa.Tabl
         "_kafka_timestamp": pa.array([d.timestamp_ms for d in dead], pa.int64()),
     }
     rows = _with_kafka(pa.table(columns), topic, topic_id)
-    return rows.select([f.name for f in DEAD_LETTERS if f.name not in PARTITION_COLUMNS])
+    return _in_order(rows, [f for f in DEAD_LETTERS if f.name not in PARTITION_COLUMNS])
+
+
+def _in_order(rows: pa.Table, fields: list[pa.Field]) -> pa.Table:
+    return pa.Table.from_arrays([rows[f.name] for f in fields], schema=pa.schema(fields))
 
 
 def log_gap_row(topic: str, topic_id: str, partition: int, first: int, following: int, found_at: datetime) -> pa.Table:

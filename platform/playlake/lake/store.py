@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, cast
 
 import botocore.exceptions
 import s3fs
@@ -12,6 +14,24 @@ import s3fs
 from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake.options import secret
 from playlake.settings import Settings
+
+_PART_BYTES = 8 * 2**20
+"""Of an object that is written or read piece by piece; S3 wants parts of 5 MiB or more."""
+
+ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+)
+"""What the store's client raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """What a listing says of an object: bytes, and when it was written (UTC)."""
+
+    size: int
+    modified: datetime
 
 
 class Store:
@@ -44,10 +64,10 @@ class Store:
                 "404",
                 "NoSuchBucket",
             ):
-                raise self._failed(f"looking for the bucket {bucket}", error) from error
+                raise self.failed(f"looking for the bucket {bucket}", error) from error
             self._make_bucket(bucket)
         except (OSError, botocore.exceptions.BotoCoreError) as error:
-            raise self._failed(f"looking for the bucket {bucket}", error) from error
+            raise self.failed(f"looking for the bucket {bucket}", error) from error
 
     def _make_bucket(self, bucket: str) -> None:
         try:
@@ -55,7 +75,7 @@ class Store:
         except FileExistsError:
             pass  # another was first
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._failed(f"making the bucket {bucket}", error) from error
+            raise self.failed(f"making the bucket {bucket}", error) from error
 
     def check_conditional_put(self) -> None:
         """Refuse a store on which two writers could both make the same log entry.
@@ -69,7 +89,7 @@ class Store:
         try:
             self._fs.call_s3("put_object", **put)
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._failed("writing to it", error) from error
+            raise self.failed("writing to it", error) from error
         try:
             self._fs.call_s3("put_object", **put)
         except (OSError, botocore.exceptions.ClientError):
@@ -93,7 +113,7 @@ class Store:
         try:
             self._fs.pipe({f"{self._settings.s3_bucket}/{key}": bytes(body) for key, body in bodies.items()})
         except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._failed("writing to it", error) from error
+            raise self.failed("writing to it", error) from error
 
     def read(self, key: str) -> bytes:
         """Get one object.
@@ -102,6 +122,38 @@ class Store:
         """
         body: bytes = self._fs.cat_file(f"{self._settings.s3_bucket}/{key}")
         return body
+
+    def read_all(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Get several objects at once; those that are not there are left out."""
+        paths = {f"{self._settings.s3_bucket}/{key}": key for key in keys}
+        if not paths:
+            return {}
+        found = self._fs.cat(list(paths), on_error="return")
+        for body in found.values():
+            if isinstance(body, Exception) and not isinstance(body, FileNotFoundError):
+                raise body
+        return {paths[path]: body for path, body in found.items() if isinstance(body, bytes)}
+
+    def reading(self, key: str) -> IO[bytes]:
+        """An object as a file that is read piece by piece."""
+        return cast("IO[bytes]", self._fs.open(f"{self._settings.s3_bucket}/{key}", "rb", block_size=_PART_BYTES))
+
+    def writing(self, key: str) -> IO[bytes]:
+        """An object that is written piece by piece, and there once it is closed."""
+        return cast("IO[bytes]", self._fs.open(f"{self._settings.s3_bucket}/{key}", "wb", block_size=_PART_BYTES))
+
+    def listing(self, prefix: str) -> dict[str, Object]:
+        """All objects below a folder, by their key."""
+        bucket = self._settings.s3_bucket
+        try:
+            found: dict[str, dict[str, Any]] = self._fs.find(f"{bucket}/{prefix}", detail=True)
+        except FileNotFoundError:  # not even the bucket
+            return {}
+        return {
+            path.removeprefix(f"{bucket}/"): Object(int(of["size"]), of["LastModified"])
+            for path, of in found.items()
+            if of["type"] == "file" and "LastModified" in of
+        }
 
     def delete(self, key: str) -> None:
         """Remove one object."""
@@ -113,7 +165,8 @@ class Store:
         found = (str(p).removeprefix(f"{bucket}/") for p in self._fs.find(f"{bucket}/{prefix}"))
         return sorted(key for key in found if key != prefix)  # an emptied folder is listed as itself by some stores
 
-    def _failed(self, doing: str, error: BaseException) -> UnavailableError:
+    def failed(self, doing: str, error: BaseException) -> UnavailableError:
+        """The error that says that the store does not do what it was asked for."""
         return UnavailableError(
             f"The object store {self._where} failed at {doing} ({type(error).__name__}: {error}). "
             "Check that it runs (`playlake status`), that its disk has room, and the PLAYLAKE_S3_… settings."

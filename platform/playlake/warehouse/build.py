@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from playlake.warehouse.snowflake.bronze import LiveFiles
 
 Say = Callable[[str], None]
+SameRows = Callable[[str, int, int], bool]
 _PATIENCE_S = 300.0
 """How long a stage waits for one of another build to end: nobody sits before it, and it would only be tried again."""
 
@@ -142,18 +143,30 @@ def documented(settings: Settings, *, on_progress: Say | None = None) -> Path:
     return page
 
 
-def has_news(settings: Settings, versions: Mapping[str, int]) -> bool:
-    """Whether a build would publish anything else than the last one: another state of the lake, or other models."""
+def has_news(settings: Settings, versions: Mapping[str, int], same_rows: SameRows | None = None) -> bool:
+    """Whether a build would publish anything else than the last one: another state of the lake, or other models.
+
+    :param same_rows: whether a folder has the same rows at two versions, as after a compaction. On Snowflake that is
+        news all the same: its tables are to name the new files before the old ones are pruned.
+    """
     home = folder(settings)
     published, made = publish.current(home), definition.load(home, settings.target)
+    if published is None or published.target != settings.target:
+        return True
+    same = same_rows if same_rows and settings.target == "local" else _never
     return (
-        published is None
-        or published.target != settings.target
-        or published.seen != versions
+        published.seen.keys() != versions.keys()
+        or any(
+            version != published.seen[f] and not same(f, published.seen[f], version) for f, version in versions.items()
+        )
         or made is None
         or not made.whole
         or made.fingerprint != definition.fingerprint(settings)
     )
+
+
+def _never(_folder: str, _since: int, _until: int) -> bool:
+    return False
 
 
 def rollback(settings: Settings) -> publish.Current:

@@ -1,0 +1,227 @@
+"""What small files cost a reader, and what compaction gives back. Prints a Markdown table.
+
+Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1,440 commits and a busy one with 8,640
+(10 plays a second), of 100 plays each, with the day's own time stamps, on the embedded store. Files, log entries and a
+checkpoint every 100 versions are as deltalake writes them, but put there directly, which takes a tenth of the time.
+The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans each as a build
+does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from playlake import events
+from playlake.lake import log, tables
+from playlake.lake.compact import Compacted, compact
+from playlake.lake.deliver import app_id
+from playlake.lake.options import storage_options
+from playlake.lake.rewriting import ORDER
+from playlake.lake.schema import BRONZE, PARTITION_COLUMNS
+from playlake.lake.stats import Statistics
+from playlake.lake.store import Store
+from playlake.settings import Settings, load_settings
+from playlake.stack import EmbeddedStack, attach
+from playlake.warehouse import duck
+
+DAYS = (1_440, 8_640)
+"""Commits a day."""
+DAY_US = 86_400_000_000
+ROWS = 100
+TURNS = 15
+TURNS_BEFORE = 3
+"""Of the table of small files, of which one takes seconds."""
+CHECKPOINT_EVERY = 100
+LIMIT = 1.2
+PARTITIONS = 4
+TOPIC_ID = "11111111-1111-1111-1111-111111111111"
+HAND_MADE = "by_hand/plays.parquet"
+
+PLAYS = """
+select
+    uuid()::varchar as event_id,
+    'listener-' || hash(n, 1) % 500 as user_id,
+    'play' as event_type,
+    'track-' || hash(n, 2) % 20000 as track_id,
+    'Track ' || hash(n, 2) % 20000 as track_name,
+    'Artist ' || hash(n, 2) % 2000 as artist_name,
+    'Album ' || hash(n, 2) % 5000 as album_name,
+    (120000 + hash(n, 2) % 200000)::bigint as duration_ms,
+    moment as played_at,
+    'phone' as device_type,
+    'simulator' as source,
+    (30000 + hash(n, 3) % 90000)::bigint as ms_played,
+    moment as ended_at,
+    1.0::double as time_precision_s,
+    '{topic}' as _kafka_topic,
+    '{topic_id}' as _kafka_topic_id,
+    (n % {partitions})::int as _kafka_partition,
+    (n // {partitions})::bigint as _kafka_offset,
+    moment as _kafka_timestamp,
+    strftime(moment, '%Y') as year,
+    strftime(moment, '%m') as month,
+    strftime(moment, '%d') as day,
+    strftime(moment, '%H') as hour
+from (
+    select n, make_timestamptz(1767225600000000 + n * {apart}) as moment
+    from range({first}, {last}) as numbers (n)
+)
+"""
+
+
+def land(settings: Settings, table: tables.Table, commits: int) -> None:
+    """The day, commit by commit."""
+    store = Store(settings)
+    schema = BRONZE[events.PLAYS]
+    stored = pa.schema([f for f in schema if f.name not in PARTITION_COLUMNS])
+    values: dict[str, Any] = {"topic": events.PLAYS, "topic_id": TOPIC_ID, "partitions": PARTITIONS}
+    values["apart"] = DAY_US // commits // ROWS
+    version = table.version
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        for number in range(commits):
+            query = PLAYS.format(**values, first=number * ROWS, last=(number + 1) * ROWS)
+            found = connection.execute(query).to_arrow_table()
+            hour = {name: found.column(name)[0].as_py() for name in PARTITION_COLUMNS}
+            columns = [
+                found.column(f.name).cast(f.type) if f.name in found.column_names else pa.nulls(found.num_rows, f.type)
+                for f in stored
+            ]
+            rows = pa.Table.from_arrays(columns, schema=stored)
+            version += 1
+            commit(store, table.folder, version, hour, rows, (number + 1) * ROWS // PARTITIONS)
+            if version % CHECKPOINT_EVERY == 0:
+                DeltaTable(table.uri, storage_options=storage_options(settings)).create_checkpoint()
+
+
+def commit(store: Store, folder: str, version: int, hour: dict[str, str], rows: pa.Table, position: int) -> None:
+    """One file and its entry in the log, as deltalake writes them."""
+    path = f"{'/'.join(f'{k}={v}' for k, v in hour.items())}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
+    made = pa.BufferOutputStream()
+    pq.write_table(rows, made, compression="zstd")
+    body = made.getvalue().to_pybytes()
+    store.write(f"{folder}/{path}", body)
+    told = Statistics(rows.schema)
+    told.add(rows)
+    now = int(time.time() * 1000)
+    add = {"path": path, "partitionValues": hour, "size": len(body), "modificationTime": now, "dataChange": True}
+    entries: list[dict[str, Any]] = [
+        {"commitInfo": {"timestamp": now, "operation": "WRITE", "operationParameters": {"mode": "Append"}}},
+        {"add": {**add, "stats": told.json(rows.schema)}},
+    ]
+    apps = [app_id(events.PLAYS, TOPIC_ID, p) for p in range(PARTITIONS)]
+    entries += [{"txn": {"appId": app, "version": position}} for app in apps]
+    store.write(log.entry(folder, version), "\n".join(map(json.dumps, entries)).encode())
+
+
+def by_hand(settings: Settings, uri: str) -> int:
+    """One file of all rows, as a person would write it; its bytes."""
+    rows = DeltaTable(uri, storage_options=storage_options(settings)).to_pyarrow_table().sort_by(ORDER)
+    made = pa.BufferOutputStream()
+    pq.write_table(rows.drop_columns(list(PARTITION_COLUMNS)), made, compression="zstd")
+    body = made.getvalue().to_pybytes()
+    Store(settings).write(HAND_MADE, body)
+    return len(body)
+
+
+def scan(settings: Settings, relation: str, rows: int) -> float:
+    """Seconds of one scan of every column; the connection is new, so that nothing is remembered."""
+    with duck.connect(settings) as connection:
+        connection.execute("select 1").fetchall()
+        started = time.monotonic()
+        found = connection.execute(
+            "select count(*), bit_xor(every) from (select hash(*columns(* exclude (year, month, day, hour))) as every"
+            f" from {relation})"
+            if "delta_scan" in relation
+            else f"select count(*), bit_xor(every) from (select hash(*columns(*)) as every from {relation})"
+        ).fetchall()
+        seconds = time.monotonic() - started
+    if found[0][0] != rows:
+        raise SystemExit(f"{relation} has {found[0][0]:,} rows")
+    return seconds
+
+
+def medians(scans: dict[str, Callable[[], float]], turns: int) -> dict[str, float]:
+    """The median of each, taken turn by turn so that what else the machine does meets all."""
+    found: dict[str, list[float]] = {name: [] for name in scans}
+    for look in scans.values():
+        look()  # the first of each warms the store's cache
+    for _ in range(turns):
+        for name, look in scans.items():
+            found[name].append(look())
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[str, int], Compacted, float]:
+    """Seconds by what was scanned, files by the same, what compaction did, and the seconds it took."""
+    rows = commits * ROWS
+    table = tables.bronze(settings, events.PLAYS)
+    land(settings, table, commits)
+    size = by_hand(settings, table.uri)
+    delta = f"delta_scan('{table.uri}')"
+    hand = f"read_parquet('s3://{settings.s3_bucket}/{HAND_MADE}', hive_partitioning = false)"
+    before = medians(
+        {"before": lambda: scan(settings, delta, rows), "hand": lambda: scan(settings, hand, rows)}, TURNS_BEFORE
+    )
+    started = time.monotonic()
+    done = compact(settings, table)
+    took = time.monotonic() - started
+    after = medians(scans, TURNS)
+    files = {"before": done.files_before, "after": done.files_after, "hand": 1, "hand bytes": size}
+    times = {"before": before["delta"], "hand before": before["hand"], "after": after["delta"], "hand": after["hand"]}
+    return times, files, done, took
+
+
+def day(commits: int) -> float:
+    """Print the rows of one day; how often the hand-made file's time the compacted table takes."""
+    with tempfile.TemporaryDirectory() as work:
+        home = Path(work) / "home"
+        stack = EmbeddedStack(load_settings(_env_file=None, home=home))
+        stack.up()
+        try:
+            settings = attach(load_settings(_env_file=None, home=home))
+            tables.snapshot(settings)
+            seconds, files, done, took = measure(settings, commits)
+        finally:
+            stack.down()
+    rows = [
+        ("before", files["before"], done.bytes_before, seconds["before"], seconds["hand before"]),
+        (f"compacted in {took:.1f} s", files["after"], done.bytes_after, seconds["after"], seconds["hand"]),
+        ("one file made by hand", 1, files["hand bytes"], seconds["hand"], seconds["hand"]),
+    ]
+    for name, count, size, time_s, beside in rows:
+        print(
+            f"| {commits * ROWS:,} plays | {name} | {count:,} | {size / 2**20:,.1f} MiB | {time_s * 1000:,.0f} ms |"
+            f" {time_s / beside:.2f} times |",
+            flush=True,
+        )
+    return seconds["after"] / seconds["hand"]
+
+
+def main() -> None:
+    """Print the table as Markdown; exit code 1 where the limit is not kept."""
+    days = [int(a) for a in sys.argv[1:]] or DAYS
+    print(f"{datetime.now(UTC):%Y-%m-%d}, `make bench-small-files`; medians of {TURNS} turns.\n")
+    print("| day | what DuckDB scans | files | size | median | beside the hand-made file |")
+    print("|---|---|---:|---:|---:|---:|")
+    over = [f"{commits:,} commits: {ratio:.2f}" for commits in days if (ratio := day(commits)) > LIMIT]
+    if over:
+        raise SystemExit(f"More than {LIMIT} times the hand-made file: {', '.join(over)}")
+
+
+if __name__ == "__main__":
+    main()

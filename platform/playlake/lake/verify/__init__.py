@@ -1,0 +1,91 @@
+"""An independent look at log and lake: is every offset in bronze or dead letters exactly once?
+
+Nothing here is shared with the writer but the names of the folders. The broker's log is read from start to end, the
+Delta log by a reader of its own (:mod:`playlake.lake.log`), and the Parquet files by DuckDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playlake import broker, events
+from playlake.lake.deliver import app_id
+from playlake.lake.store import ERRORS, Store
+from playlake.lake.tables import DEAD_LETTERS_FOLDER, FOLDERS
+from playlake.lake.verify import rows
+from playlake.lake.verify.expired import GAPS_FOLDER
+from playlake.lake.verify.files import look
+from playlake.lake.verify.report import FileFinding, Orphans, PartitionReport, Report
+from playlake.lake.verify.rows import Log, Sql
+from playlake.settings import Settings
+
+__all__ = ["FileFinding", "Orphans", "PartitionReport", "Report", "Sql", "verify"]
+
+
+def verify(settings: Settings, sql: Sql, *, on_progress: Callable[[str], None] | None = None) -> Report:
+    """Compare the broker's log with the lake, and the lake's own logs with the store.
+
+    :param sql: a DuckDB connection with the S3 extension and the store's secret.
+    :raises UnavailableError: when the broker or the store does not answer.
+    """
+    say = on_progress or (lambda _text: None)
+    report = Report()
+    # A writer may be at work, so what is looked at later must never be behind what was looked at before: the log, each
+    # table's version (rows and positions are of one), the dead letters, which are buried before their neighbours.
+    logs = _logs(settings, say)
+    store = Store(settings)
+    try:
+        _compare(settings, sql, store, logs, report, say)
+    except ERRORS as error:
+        raise store.failed("reading the lake", error) from error
+    return report
+
+
+def _compare(
+    settings: Settings, sql: Sql, store: Store, logs: dict[str, Log], report: Report, say: Callable[[str], None]
+) -> None:
+    bronze, positions = {}, {}
+    for topic in events.TOPICS:
+        say(f"reading the lake's {FOLDERS[topic]}")
+        found = look(store, settings.s3_bucket, FOLDERS[topic], report)
+        positions[topic] = found.positions
+        bronze[topic] = rows.readable(sql, found, report)
+        rows.check_folders(sql, bronze[topic], report)
+    say(f"reading the lake's {DEAD_LETTERS_FOLDER}")
+    dead = rows.readable(sql, look(store, settings.s3_bucket, DEAD_LETTERS_FOLDER, report), report)
+    rows.check_folders(sql, dead, report)
+    gaps = rows.readable(sql, look(store, settings.s3_bucket, GAPS_FOLDER, report), report)
+    for topic, log in logs.items():
+        say(f"comparing {topic}")
+        rows.load(sql, bronze[topic], dead, topic)
+
+        def position(partition: int, log: Log = log) -> int:
+            return positions[log.topic].get(app_id(log.topic, log.topic_id or "", partition), 0)
+
+        report.partitions += rows.compare(sql, log, position, rows.gaps(sql, gaps, topic))
+
+
+def _logs(settings: Settings, say: Callable[[str], None]) -> dict[str, Log]:
+    """By topic, every offset that the broker has now."""
+    with broker.Admin(settings) as admin:
+        topics = admin.topics(events.TOPICS)
+    partitions = {name: info.partitions for name, info in topics.items()}
+    say("reading the log")
+    starts = broker.log_starts(settings, partitions)
+    unread: dict[broker.TopicPartition, int] = {}
+    found = broker.read_offsets(
+        settings,
+        partitions,
+        on_progress=lambda count: say(f"reading the log: {count:,} messages"),
+        on_unread=lambda tp, position, claimed: unread.update({tp: claimed - position}),
+    )
+    return {
+        topic: Log(
+            topic,
+            topics[topic].topic_id if topic in topics else None,
+            {tp.partition: offsets for tp, offsets in found.items() if tp.topic == topic},
+            {tp.partition: start for tp, start in starts.items() if tp.topic == topic},
+            {tp.partition: count for tp, count in unread.items() if tp.topic == topic},
+        )
+        for topic in events.TOPICS
+    }
