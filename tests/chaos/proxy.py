@@ -123,16 +123,16 @@ class S3Proxy(Listening):
             if upstream:
                 self.hang_up(upstream[1])
 
-    async def _refuse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, kind: str
-    ) -> bool:
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, kind: str) -> bool:
         """Answer in the store's place; whether the connection goes on."""
         waits = "100-continue" in head.get("expect")  # its body will not come
         if not waits:
             async for _ in http1.body(reader, head):
                 pass
         status, code = _CODES[kind]
-        text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>of the tests</Message></Error>'
+        text = (
+            f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>of the tests</Message></Error>'
+        )
         ends = waits or head.closes
         lines = [
             f"HTTP/1.1 {status}",

@@ -1,0 +1,248 @@
+"""What goes wrong around the writers: servers, network, disk, clock, and compactors beside them. One thing at a time.
+
+Each fault begins, lasts and ends; some then need `playlake up`. What is drawn and for how long is the seed's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
+
+from playlake.broker import config
+from playlake.failpoints import VARIABLE
+from tests.chaos.clock import HOURS_2, WallClock
+from tests.chaos.fleet import GROUP, ChaosError, Fleet
+from tests.chaos.proxy import Faults
+from tests.chaos.stacks import Stack
+
+COMPACTION = ("compact-before-commit", "compact-after-commit")
+WEIGHTS = {
+    "S3 answers 500, 503, 429": 4,
+    "S3 connections reset and torn": 4,
+    "S3 replies lost": 4,
+    "S3 commits' replies lost": 4,
+    "S3 stalls": 3,
+    "S3 slow": 2,
+    "broker connections cut": 3,
+    "broker slow": 2,
+    "broker killed": 2,
+    "store killed": 2,
+    "disk full": 1,
+    "clock jumps": 3,
+    "group offsets deleted": 2,
+    "compactors": 5,
+    "calm": 3,
+}
+"""How often each is drawn, beside the others."""
+
+Fault = Callable[[], AbstractContextManager[None]]
+
+
+class Weather:
+    """The fault that is going on.
+
+    :param stall_s: how long a request to S3 stalls.
+    """
+
+    def __init__(
+        self, stack: Stack, fleet: Fleet, clock: WallClock, folder: Path, rng: random.Random, stall_s: float
+    ) -> None:
+        self._stack, self._fleet, self._clock, self._folder = stack, fleet, clock, folder
+        self._rng, self._stall_s = rng, stall_s
+        self._compactors: list[tuple[subprocess.Popen[bytes], str, Path]] = []
+        self._number = 0
+        self.done: Counter[str] = Counter()
+        self.compactors: Counter[str] = Counter()
+        """By failpoint the compactors killed or frozen there, and those that ended well."""
+        self._now: contextlib.ExitStack | None = None
+        self._until = 0.0
+        self._deck: list[str] = []
+
+    def tick(self) -> None:
+        """End what has lasted long enough, and begin the next."""
+        if time.monotonic() < self._until:
+            return
+        self.clear()
+        name = self._drawn()
+        self.done[name] += 1
+        self._now = contextlib.ExitStack()
+        self._now.enter_context(self._faults()[name]())
+        self._until = time.monotonic() + self._rng.uniform(3, 7)
+
+    def clear(self) -> None:
+        """End what is going on."""
+        if self._now:
+            now, self._now = self._now, None
+            now.close()
+        self._until = 0.0
+
+    def _drawn(self) -> str:
+        """The next of a shuffled deck in which all are; each once before any comes again, so that a short run has seen
+        as much as it can."""
+        if not self._deck:
+            once = list(WEIGHTS)
+            again = [name for name, weight in WEIGHTS.items() for _ in range(weight - 1)]
+            for part in (again, once):
+                self._rng.shuffle(part)
+                self._deck += part
+        return self._deck.pop()
+
+    def _faults(self) -> dict[str, Fault]:
+        def s3(match: str = "", *, latency_s: float = 0.0, **shares: float) -> Fault:
+            faults = Faults({k.lstrip("_"): v for k, v in shares.items()}, latency_s, self._stall_s, match)
+            return lambda: self._s3(faults)
+
+        return {
+            "S3 answers 500, 503, 429": s3(_500=0.15, _503=0.15, _429=0.1),
+            "S3 connections reset and torn": s3(reset=0.15, torn=0.15),
+            "S3 replies lost": s3(lost=0.25),
+            "S3 commits' replies lost": s3("_delta_log/0", lost=0.6),
+            "S3 stalls": s3(stall=0.1),
+            "S3 slow": s3(latency_s=0.2),
+            "broker connections cut": self._broker_cut,
+            "broker slow": self._broker_slow,
+            "broker killed": self._broker_killed,
+            "store killed": self._store_killed,
+            "disk full": self._disk_full,
+            "clock jumps": self._clock_jumps,
+            "group offsets deleted": self._offsets_deleted,
+            "compactors": self._compacting,
+            "calm": contextlib.nullcontext,
+        }
+
+    @contextmanager
+    def _s3(self, faults: Faults) -> Iterator[None]:
+        self._stack.store.faults = faults
+        try:
+            yield
+        finally:
+            self._stack.store.faults = Faults()
+
+    @contextmanager
+    def _broker_cut(self) -> Iterator[None]:
+        broker = self._stack.broker
+        broker.cut(refuse=True)
+        time.sleep(self._rng.uniform(0.2, 3))
+        broker.heal()
+        yield
+        broker.cut()
+
+    @contextmanager
+    def _broker_slow(self) -> Iterator[None]:
+        self._stack.broker.delay_s = self._rng.uniform(0.05, 0.4)
+        try:
+            yield
+        finally:
+            self._stack.broker.delay_s = 0.0
+
+    @contextmanager
+    def _broker_killed(self) -> Iterator[None]:
+        self._stack.kill_broker()
+        time.sleep(self._rng.uniform(0, 2))
+        self._stack.up()
+        yield
+
+    @contextmanager
+    def _store_killed(self) -> Iterator[None]:
+        self._stack.kill_store()
+        time.sleep(self._rng.uniform(0, 2))
+        self._stack.up()
+        yield
+
+    @contextmanager
+    def _disk_full(self) -> Iterator[None]:
+        self._stack.fill_disk()
+        try:
+            yield
+        finally:
+            self._stack.free_disk()
+            # SeaweedFS writes to a volume again a minute after its disk has room, or when it is started anew.
+            self._stack.kill_store()
+            self._stack.up()
+
+    @contextmanager
+    def _clock_jumps(self) -> Iterator[None]:
+        self._clock.shift(self._rng.choice((HOURS_2, -HOURS_2)))
+        try:
+            yield
+        finally:
+            self._clock.shift(0)
+
+    @contextmanager
+    def _offsets_deleted(self) -> Iterator[None]:
+        """A group that nobody is in loses its offsets: all who are in it are killed before."""
+        self._fleet.kill_members("before group offsets were deleted")
+        admin = AdminClient(config.librdkafka(self._stack.direct))
+        until = time.monotonic() + 30
+        while True:
+            try:
+                admin.delete_consumer_groups([GROUP], request_timeout=10)[GROUP].result()
+                break
+            except ck.KafkaException as error:
+                if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
+                    break  # nothing has been committed to it yet
+                if time.monotonic() > until:  # its dead members are forgotten after the session's timeout
+                    raise ChaosError(f"the group's offsets could not be deleted: {error}") from error
+                time.sleep(0.5)
+        yield
+
+    # -- compactors ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _compacting(self) -> Iterator[None]:
+        for _ in range(self._rng.choice((1, 2, 2))):
+            how = self._rng.choice(("", "", *COMPACTION, *(f"{name}:1:stop" for name in COMPACTION)))
+            self._number += 1
+            log = self._folder / f"compactor-{self._number:04}.log"
+            environment = {
+                **self._stack.cli.env,
+                **self._stack.through.environment(),
+                **self._clock.env,
+                **({VARIABLE: how} if how else {}),
+            }
+            with log.open("w") as out:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "playlake", "lake", "compact", "--json"],
+                    env=environment,
+                    cwd=self._stack.folder,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                )
+            self._compactors.append((process, how, log))
+        yield
+        self._end_compactors(20)
+
+    def _end_compactors(self, patience_s: float) -> None:
+        """Let those that are frozen go on, wait for all, kill who takes too long."""
+        until = time.monotonic() + patience_s
+        compactors, self._compactors = self._compactors, []
+        for process, how, log in compactors:
+            process.send_signal(signal.SIGCONT)
+            try:
+                code = process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+                how = "any moment"
+            said = log.read_text(errors="replace")
+            if "Traceback" in said or "panicked" in said or code not in (0, 1, -signal.SIGKILL):
+                raise ChaosError(f"{log}: exit code {code}\n{said[-3000:]}")
+            self.compactors[how if code == -signal.SIGKILL or how.endswith("stop") else "ended by itself"] += 1
+
+    def kill_compactors(self) -> None:
+        """End all, whatever they do."""
+        for process, _, _ in self._compactors:
+            process.kill()
+            process.wait()
+        self._compactors.clear()
