@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,9 @@ from playlake.sources.simulator import Simulation, Simulator
 
 LARGE = 5 * 1024 * 1024
 _HOUR_MS = 3_600_000
+_LIBRDKAFKA = logging.getLogger("librdkafka.chaos")
+_LIBRDKAFKA.addHandler(logging.NullHandler())
+_LIBRDKAFKA.propagate = False
 
 
 class Message(NamedTuple):
@@ -69,6 +73,8 @@ BAD: dict[str, Callable[[dict[str, Any], random.Random], bytes | None]] = {
     "played_at unknown": _changed(played_at="yesterday"),
 }
 LARGE_BAD = "5 MB"
+NEW_FIELDS = {"mood": "calm", "tempo": 120, "live": True, "loudness": -7.5, "label": "of nobody", "disc": 2}
+"""Fields that nobody knows; each becomes a column, of this type for good."""
 
 
 def messages(seed: int) -> Iterator[Message]:
@@ -98,7 +104,7 @@ def messages(seed: int) -> Iterator[Message]:
             )
             yield Message(events.NOW_PLAYING, name, made.user_id.encode(), events.encode(playing))
         elif place < 0.06:
-            more = {f"new_{rng.randrange(6)}": rng.choice(("text", 7, True))}
+            more = dict(rng.sample(sorted(NEW_FIELDS.items()), 2))
             yield Message(topic, name, made.user_id.encode(), json.dumps({**fields, **more}).encode())
         else:
             yield Message(topic, name, made.user_id.encode(), events.encode(made))
@@ -128,6 +134,7 @@ class Feed(threading.Thread):
                 "message.timeout.ms": 60_000,
                 "socket.timeout.ms": 10_000,
                 "linger.ms": 5,
+                "logger": _LIBRDKAFKA,
             }
         )
 

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ FAILPOINTS = (
 )
 FROZEN_S = 8.0
 """Longer than the session's timeout, 6 s: the group gives the partitions away meanwhile."""
-_PATIENCE_S = 30.0
+_PATIENCE_S = 20.0
 """How long a failpoint is waited for; then the writer is killed where it is."""
 GROUP = "playlake-lake"
 
@@ -44,7 +45,10 @@ class ChaosError(AssertionError):
 
 @dataclass(frozen=True)
 class Plan:
-    """How a writer is to end: ``kill``, ``freeze`` or ``ask`` (SIGTERM); where (empty: after ``after_s``); which time."""
+    """How a writer is to end: ``kill``, ``freeze`` or ``ask`` (SIGTERM).
+
+    ``where`` at the pass ``passes``, or, where that is empty, ``after_s`` seconds.
+    """
 
     how: str
     where: str
@@ -117,8 +121,11 @@ class Member:
 class Fleet:
     """So many writers at a time, in one group or each in one of its own, and the count of what became of them."""
 
-    def __init__(self, stack: Stack, clock: WallClock, folder: Path, rng: random.Random) -> None:
+    def __init__(
+        self, stack: Stack, clock: WallClock, folder: Path, rng: random.Random, note: Callable[[str], None]
+    ) -> None:
         self._stack, self._clock, self._folder, self._rng = stack, clock, folder, rng
+        self._note = note
         self.members: list[Member] = []
         self.kills: Counter[str] = Counter()
         self.zombies: Counter[str] = Counter()
@@ -138,6 +145,7 @@ class Fleet:
             group = f"chaos-{uuid.UUID(int=self._rng.getrandbits(128))}" if self._apart else GROUP
             log = self._folder / f"writer-{self._number:05}.log"
             self.members.append(Member(self._stack, self._clock, log, group, plan(self._rng)))
+            self._note(f"{log.stem} begins in {group}: {self.members[-1].plan}")
 
     def _look_at(self, member: Member) -> None:
         plan, process = member.plan, member.process
@@ -146,6 +154,7 @@ class Fleet:
         elif member.frozen_at is not None:
             if time.monotonic() - member.frozen_at > FROZEN_S:
                 process.send_signal(signal.SIGCONT)
+                self._note(f"{member.log.stem} goes on")
                 member.frozen_at = None
                 # What it does now as a zombie is what matters; after that it is killed.
                 member.plan = Plan("kill", "", 1, member.age + self._rng.uniform(3, 8), plan.catchup_rows)
@@ -173,9 +182,11 @@ class Fleet:
     def _froze(self, member: Member, where: str) -> None:
         member.frozen_at = time.monotonic()
         self.zombies[where] += 1
+        self._note(f"{member.log.stem} is frozen: {where}")
 
     def _ended(self, member: Member, code: int, where: str = "") -> None:
         self.members.remove(member)
+        self._note(f"{member.log.stem} has ended with {code}: {where or member.plan}")
         said = member.log.read_text(errors="replace")
         if "Traceback" in said or "panicked" in said:
             raise ChaosError(f"{member.log}: a traceback\n{said[-3000:]}")

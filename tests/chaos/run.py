@@ -85,9 +85,14 @@ def run(
     started = time.monotonic()
     logs = folder / "logs"
     logs.mkdir()
+    chronicle = (folder / "chronicle.txt").open("w", buffering=1)
+
+    def note(text: str) -> None:
+        chronicle.write(f"{time.monotonic() - started:8.2f} {text}\n")
+
     clock = WallClock(folder)
-    fleet = Fleet(stack, clock, logs, random.Random(rng.random()))
-    weather = Weather(stack, fleet, clock, logs, random.Random(rng.random()), stall_s)
+    fleet = Fleet(stack, clock, logs, random.Random(rng.random()), note)
+    weather = Weather(stack, fleet, clock, logs, random.Random(rng.random()), stall_s, note)
     feed = Feed(stack.direct, rng.randrange(2**31), rate, idempotent=stack.idempotent)
     feed.start()
     done = Done(stack.name, seed)
@@ -105,9 +110,11 @@ def run(
                 fleet.tick()
                 weather.tick()
                 time.sleep(0.05)
+            note("the end of a round")
             weather.clear()
             fleet.ask_all()
             feed.settle()
+            note("checking")
             done.verified = check(stack, feed.book)
             done.rounds += 1
             on_round(
@@ -120,6 +127,7 @@ def run(
         fleet.kill_all()
         weather.kill_compactors()
         feed.stop()
+        chronicle.close()
     done.seconds = time.monotonic() - started
     done.kills, done.zombies = count(), fleet.zombies.total()
     done.asked, done.gave_up = fleet.asked, fleet.gave_up

@@ -56,9 +56,17 @@ class Weather:
     """
 
     def __init__(
-        self, stack: Stack, fleet: Fleet, clock: WallClock, folder: Path, rng: random.Random, stall_s: float
+        self,
+        stack: Stack,
+        fleet: Fleet,
+        clock: WallClock,
+        folder: Path,
+        rng: random.Random,
+        stall_s: float,
+        note: Callable[[str], None],
     ) -> None:
         self._stack, self._fleet, self._clock, self._folder = stack, fleet, clock, folder
+        self._note = note
         self._rng, self._stall_s = rng, stall_s
         self._compactors: list[tuple[subprocess.Popen[bytes], str, Path]] = []
         self._number = 0
@@ -76,6 +84,7 @@ class Weather:
         self.clear()
         name = self._drawn()
         self.done[name] += 1
+        self._note(f"weather: {name}")
         self._now = contextlib.ExitStack()
         self._now.enter_context(self._faults()[name]())
         self._until = time.monotonic() + self._rng.uniform(3, 7)
@@ -238,6 +247,7 @@ class Weather:
             said = log.read_text(errors="replace")
             if "Traceback" in said or "panicked" in said or code not in (0, 1, -signal.SIGKILL):
                 raise ChaosError(f"{log}: exit code {code}\n{said[-3000:]}")
+            self._note(f"{log.stem} has ended with {code}: {how}")
             self.compactors[how if code == -signal.SIGKILL or how.endswith("stop") else "ended by itself"] += 1
 
     def kill_compactors(self) -> None:
