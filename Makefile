@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test lint format lock configuration bench bench-clone bench-warehouse bench-recommendations bench-small-files bench-verify clean
+.PHONY: help install demo build docs up down logs airflow test model lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -45,6 +45,10 @@ test: ## Lint, types, import rules, dbt parse and all tests
 	@scripts/bootstrap.sh airflow
 	@scripts/test.sh $(ARGS)
 
+model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a quarter of an hour
+	@scripts/bootstrap.sh dev
+	@MODEL_SCHEDULES=$(or $(SCHEDULES),100000) .venv/bin/python -m pytest -n 0 tests/unit/test_exactly_once.py
+
 lint: ## Lint, types, import rules and dbt parse only
 	@scripts/bootstrap.sh dev
 	@scripts/lint.sh
@@ -53,7 +57,7 @@ format: ## Format the Python code
 	@scripts/bootstrap.sh dev
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: bench-warehouse bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (an hour and a half; docs/benchmarks.md)
+bench: bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (two hours; docs/benchmarks.md)
 
 bench-clone: ## Measure make demo and make test in a fresh clone
 	@bench/fresh_clone.sh
@@ -62,6 +66,10 @@ bench-warehouse: ## Measure builds of 1, 5 and 20 million plays, and similarity 
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python bench/warehouse.py $(ARGS)
 	@.venv/bin/python bench/similarity.py $(ARGS)
+
+bench-writer: ## Measure the lake writer beside Quix Streams, a plain loop and bare librdkafka (ARGS="--only bare ours")
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python bench/writer.py $(ARGS)
 
 bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
 	@scripts/bootstrap.sh dev

@@ -174,9 +174,8 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     size = by_hand(settings, table.uri)
     delta = f"delta_scan('{table.uri}')"
     hand = f"read_parquet('s3://{settings.s3_bucket}/{HAND_MADE}', hive_partitioning = false)"
-    before = medians(
-        {"before": lambda: scan(settings, delta, rows), "hand": lambda: scan(settings, hand, rows)}, TURNS_BEFORE
-    )
+    scans = {"delta": lambda: scan(settings, delta, rows), "hand": lambda: scan(settings, hand, rows)}
+    before = medians(scans, TURNS_BEFORE)
     started = time.monotonic()
     done = compact(settings, table)
     took = time.monotonic() - started

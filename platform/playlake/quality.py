@@ -37,10 +37,10 @@ def pending(settings: Settings) -> Pending:
     positions = {}
     for topic, info in topics.items():
         table = tables.bronze(settings, topic)
-        table.open()
+        there = table.is_there()
         for number in range(info.partitions):
             app = app_id(topic, info.topic_id, number)
-            positions[broker.TopicPartition(topic, number)] = table.position(app) or 0
+            positions[broker.TopicPartition(topic, number)] = (table.position(app) if there else None) or 0
     found = broker.waiting(settings, positions) if positions else {}
     messages = dict.fromkeys(events.TOPICS, 0)
     for tp, waits in found.items():

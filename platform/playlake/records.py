@@ -2,42 +2,77 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import compress, islice
-from operator import ge
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Longs = npt.NDArray[np.int64]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """Messages of one partition in the order of their offsets, as columns of one length.
 
-    Columns, because a list for each property costs a tenth of an object for each message. ``timestamps`` are
-    milliseconds since 1970.
+    Columns, because an object for each property of each message takes more time and memory than the message does.
+    ``timestamps`` are milliseconds since 1970; ``keys`` and ``values`` are arrays of bytes or null.
     """
 
     topic: str
     partition: int
-    offsets: list[int] = field(default_factory=list)
-    timestamps: list[int] = field(default_factory=list)
-    keys: list[bytes | None] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
+    offsets: Longs
+    timestamps: Longs
+    keys: pa.LargeBinaryArray
+    values: pa.LargeBinaryArray
+
+    @classmethod
+    def of(
+        cls,
+        topic: str,
+        partition: int,
+        offsets: Sequence[int],
+        timestamps: Sequence[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+    ) -> Self:
+        """Of plain sequences."""
+        return cls(
+            topic,
+            partition,
+            np.fromiter(offsets, np.int64, len(offsets)),
+            np.fromiter(timestamps, np.int64, len(timestamps)),
+            pa.array(keys, pa.large_binary()),
+            pa.array(values, pa.large_binary()),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     @property
+    def following(self) -> int:
+        """The offset after the last."""
+        return int(self.offsets[-1]) + 1
+
+    @property
     def bytes(self) -> int:
         """Of keys and values together."""
-        return sum(map(len, filter(None, self.keys))) + sum(map(len, filter(None, self.values)))
+        return _bytes(self.keys) + _bytes(self.values)
 
-    def ordered(self) -> bool:
-        """Whether each offset is greater than the one before it."""
-        return not any(map(ge, self.offsets, islice(self.offsets, 1, None)))
+    def messages(self) -> Iterator[tuple[int, int, Any, Any]]:
+        """Offset, timestamp, key and value of each message."""
+        return zip(
+            self.offsets.tolist(),
+            self.timestamps.tolist(),
+            self.keys.to_pylist(),
+            self.values.to_pylist(),
+            strict=True,
+        )
 
     def part(self, start: int, stop: int | None = None) -> Run:
-        """The messages from one place to another."""
+        """The messages from one place to another; nothing is copied."""
         place = slice(start, stop)
         return Run(
             self.topic,
@@ -50,19 +85,26 @@ class Run:
 
     def since(self, offset: int) -> Run:
         """The messages at or after an offset, each offset once; itself if that is all of them."""
-        if not self.ordered():
-            return self._rising(offset)
-        start = bisect_left(self.offsets, offset)
-        return self.part(start) if start else self
+        if (np.diff(self.offsets) > 0).all():
+            start = int(np.searchsorted(self.offsets, offset))
+            return self.part(start) if start else self
+        highest = np.maximum.accumulate(self.offsets)
+        rising = np.concatenate(([True], self.offsets[1:] > highest[:-1]))
+        return self.only(rising & (self.offsets >= offset))
 
-    def _rising(self, offset: int) -> Run:
-        keep: list[bool] = []
-        for at in self.offsets:
-            keep.append(at >= offset)
-            offset = max(offset, at + 1)
-        return self.only(keep)
-
-    def only(self, keep: Sequence[bool]) -> Run:
+    def only(self, keep: npt.NDArray[np.bool_]) -> Run:
         """The messages that are marked."""
-        columns = (self.offsets, self.timestamps, self.keys, self.values)
-        return Run(self.topic, self.partition, *(list(compress(column, keep)) for column in columns))  # type: ignore[arg-type]
+        marked = pa.array(keep)
+        return Run(
+            self.topic,
+            self.partition,
+            self.offsets[keep],
+            self.timestamps[keep],
+            self.keys.filter(marked),
+            self.values.filter(marked),
+        )
+
+
+def _bytes(column: pa.LargeBinaryArray) -> int:
+    ends = np.frombuffer(column.buffers()[1], np.int64) if len(column) else (0,)
+    return int(ends[column.offset + len(column)] - ends[column.offset]) if len(column) else 0

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         2048, ge=256, description="Memory that DuckDB may use for a build (MiB); what needs more goes to disk."
     )
 
-    host: str = Field("127.0.0.1", description="Address that the API and the dashboard bind to.")
+    host: str = Field("127.0.0.1", description="Address that the API, the dashboard and the writer's metrics bind to.")
     api_port: Port = Field(0, ge=0, le=65535, description="Port of the API; 0 chooses a free one and remembers it.")
     dashboard_port: Port = Field(0, ge=0, le=65535, description="Port of the dashboard; 0 as above.")
     broker_port: Port = Field(0, ge=0, le=65535, description="Embedded broker's port; 0 as above.")
@@ -106,9 +106,13 @@ class Settings(BaseSettings):
 
     flush_rows: int = Field(100, ge=1, description="Rows after which the writer flushes a topic it keeps up with.")
     flush_seconds: float = Field(60.0, gt=0, description="Age of the oldest buffered row at which a topic is flushed.")
-    flush_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
+    flush_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
     catchup_rows: int = Field(
-        100_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+        50_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+    )
+
+    metrics_port: Port = Field(
+        0, ge=0, le=65535, description="Port on which `playlake land` serves Prometheus metrics; 0 is off."
     )
 
     max_lag_s: float = Field(
@@ -168,7 +172,8 @@ class Settings(BaseSettings):
             problems.append(f"{PREFIX}REDIS_URL must begin with redis:// or rediss://")
         elif self.redis_url and not _has_port(self.redis_url.get_secret_value()):
             problems.append(f"{PREFIX}REDIS_URL names no port from 1 to 65535")
-        ports = [(n, getattr(self, n)) for n in ("api_port", "dashboard_port", "broker_port", "s3_port", "redis_port")]
+        servers = ("api_port", "dashboard_port", "metrics_port", "broker_port", "s3_port", "redis_port")
+        ports = [(n, getattr(self, n)) for n in servers]
         fixed = [(n, p) for n, p in ports if p]
         problems += [
             f"{PREFIX}{a.upper()} and {PREFIX}{b.upper()} are both {p}: two servers can't share a port"

@@ -50,11 +50,7 @@ class Message(NamedTuple):
 
 def messages(polled: broker.Polled) -> list[Message]:
     """Those of all runs, one by one."""
-    return [
-        Message(run.topic, run.partition, *columns)
-        for run in polled.runs
-        for columns in zip(run.offsets, run.timestamps, run.keys, run.values, strict=True)
-    ]
+    return [Message(run.topic, run.partition, *columns) for run in polled.runs for columns in run.messages()]
 
 
 class Reading:

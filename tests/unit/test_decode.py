@@ -47,7 +47,7 @@ SHOWN = {
 
 def run(*values: bytes | None, topic: str = PLAYS) -> Run:
     n = len(values)
-    return Run(topic, 0, list(range(n)), [AT_MS] * n, [None] * n, list(values))
+    return Run.of(topic, 0, list(range(n)), [AT_MS] * n, [None] * n, list(values))
 
 
 Told = tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, str]]]
@@ -239,8 +239,7 @@ def test_many_bad_ones_are_not_searched_by_halves(monkeypatch: pytest.MonkeyPatc
 
 
 def test_runs_are_read_in_their_order() -> None:
-    one, two = run(GOOD, b"{}", GOOD), run(GOOD)
-    two.partition = 1
+    one, two = run(GOOD, b"{}", GOOD), Run.of(PLAYS, 1, [0], [AT_MS], [None], [GOOD])
     decoded = Decoder(PLAYS).decode([one, two, one])
     places = zip(*(decoded.rows[f"_kafka_{n}"].to_pylist() for n in ("partition", "offset")), strict=True)
     assert list(places) == [(0, 0), (0, 2), (1, 0), (0, 0), (0, 2)]
@@ -263,7 +262,7 @@ def test_nothing_ends_the_process(value: bytes) -> None:
     code = (
         "import sys\nfrom playlake.lake.decode import Decoder\nfrom playlake.records import Run\n"
         "value = sys.stdin.buffer.read()\n"
-        "made = Decoder('user_plays').decode([Run('user_plays', 0, [0, 1], [0, 0], [None] * 2, [value, value])])\n"
+        "made = Decoder('user_plays').decode([Run.of('user_plays', 0, [0, 1], [0, 0], [None] * 2, [value, value])])\n"
         "print(len(made.dead))"
     )
     done = subprocess.run([sys.executable, "-c", code], input=value, capture_output=True, timeout=60)

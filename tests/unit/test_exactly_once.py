@@ -161,7 +161,7 @@ class World:
         log = self.logs[self.topic_id][partition]
         found = [o for o in sorted(log) if o >= max(start, self.starts[partition])][:most]
         n = len(found)
-        return Run(TOPIC, partition, found, [0] * n, [None] * n, [log[o] for o in found])
+        return Run.of(TOPIC, partition, found, [0] * n, [None] * n, [log[o] for o in found])
 
 
 class Writer:
@@ -264,7 +264,7 @@ class Writer:
         if self.batch is None:
             return
         batch, self.batch = self.batch, None
-        every = [(r.partition, o, v or b"") for r in batch.runs for o, v in zip(r.offsets, r.values, strict=True)]
+        every = [(r.partition, o, v or b"") for r in batch.runs for o, _, _, v in r.messages()]
         dead = [Dead(*m) for m in every if self.world.is_bad(m[2], m[1])]
         topic_id = self.topic_id
         try:
@@ -315,7 +315,7 @@ class ByFirstOffset(Writer):
                 Row(self.topic_id, p, o, v or b"")
                 for r in batch.runs
                 if r.partition == p
-                for o, v in zip(r.offsets, r.values, strict=True)
+                for o, _, _, v in r.messages()
             ]
             try:
                 around("bronze", "before")
@@ -385,6 +385,15 @@ class Everything(RuleBasedStateMachine):
         writer.read(most)
         writer.take()
         writer.commit()
+
+    @rule(who=who, most=st.integers(1, 7))
+    def begin(self, who: int, most: int) -> None:
+        """All of a turn but its end: a batch is under way, as long as it likes."""
+        writer = self.writers[who]
+        writer.locate()
+        writer.place()
+        writer.read(most)
+        writer.take()
 
     @rule(who=who, fault=st.sampled_from(FAULTS))
     def commit_with_a_fault(self, who: int, fault: tuple[type[Exception], str, str]) -> None:
@@ -575,7 +584,7 @@ def test_the_same_world_finds_what_is_wrong_with_another_writer(machine: type[Ev
         run_state_machine_as_test(
             machine,
             settings=h(
-                max_examples=5000,
+                max_examples=30_000,
                 stateful_step_count=40,
                 deadline=None,
                 database=None,

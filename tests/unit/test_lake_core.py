@@ -12,11 +12,11 @@ LAZY = Limits(rows=10**9, catchup_rows=10**9, bytes=10**9, seconds=10**9)
 def run(*offsets: int, partition: int = 0, topic: str = TOPIC, key: bytes | None = None, value: bytes = b"v") -> Run:
     """Messages at these offsets, all alike."""
     n = len(offsets)
-    return Run(topic, partition, list(offsets), [0] * n, [key] * n, [value] * n)
+    return Run.of(topic, partition, list(offsets), [0] * n, [key] * n, [value] * n)
 
 
 def offsets(batch: Batch) -> list[int]:
-    return [offset for one in batch.runs for offset in one.offsets]
+    return [offset for one in batch.runs for offset in one.offsets.tolist()]
 
 
 def at(bronze: int, dead: int | None = None) -> Position:
@@ -233,4 +233,7 @@ def test_the_topic_that_has_waited_longest_is_flushed_first() -> None:
     core.add([run(0, topic="user_skips")], 1)
     core.add([run(0, topic="user_plays")], 2)
     assert core.due(3) == ["user_skips", "user_plays"]
-    assert core.oldest() == 1
+    assert core.since() == {"user_skips": 1, "user_plays": 2}
+    core.take("user_skips")
+    core.add([run(1, topic="user_skips")], 5)
+    assert core.since() == {"user_skips": 1, "user_plays": 2}, "under way is not written"

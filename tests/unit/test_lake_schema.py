@@ -42,7 +42,7 @@ def play(offset: int = 0, **fields: Any) -> tuple[int, int, bytes]:
 
 def run(*messages: tuple[int, int, bytes | None], topic: str = PLAYS) -> Run:
     offsets, times, values = zip(*messages, strict=True)
-    return Run(topic, 3, list(offsets), list(times), [b"u1"] * len(messages), list(values))
+    return Run.of(topic, 3, list(offsets), list(times), [b"u1"] * len(messages), list(values))
 
 
 def rows(*messages: tuple[int, int, bytes | None], topic: str = PLAYS) -> pa.Table:

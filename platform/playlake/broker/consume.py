@@ -27,8 +27,10 @@ _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaErro
 
 
 _FETCHING = {
-    "queued.max.messages.kbytes": 32 * 1024,  # of all partitions together; the default, 64 MiB, only costs memory
-    "queued.min.messages": 100_000,
+    # Of all partitions together. More is fetched than this by one answer, which has room for any one message.
+    "queued.max.messages.kbytes": 16 * 1024,
+    "fetch.max.bytes": 12 * 1024 * 1024,
+    "fetch.message.max.bytes": 10 * 1024 * 1024,
     "topic.metadata.refresh.interval.ms": 30_000,  # new partitions of a topic are found within that time
 }
 
@@ -64,7 +66,7 @@ def _runs(messages: list[ck.Message]) -> Iterator[Run]:
         stamps = [m.timestamp()[1] for m in part]
         if min(stamps) < 0:  # none, or one from before 1970
             stamps = [_timestamp(m) for m in part]
-        yield Run(
+        yield Run.of(
             topic,
             partition,
             [m.offset() for m in part],
@@ -104,7 +106,10 @@ def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], N
 
 def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:
     """The end of a partition as the broker last told it; None while it has told nothing."""
-    low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
+    try:
+        low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
+    except ck.KafkaException:  # the client does not know the partition yet
+        return None
     return low_high[1] if low_high and low_high[1] >= 0 else None
 
 

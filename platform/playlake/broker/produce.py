@@ -27,7 +27,7 @@ _PASSING = (
 
 class _Message(NamedTuple):
     topic: str
-    key: str
+    key: bytes | None
     value: bytes | None
 
 
@@ -83,12 +83,12 @@ class Producer:
         finally:
             self._producer.close(timeout=5 if kind is None else 0)
 
-    def send(self, topic: str, key: str, value: bytes | None) -> None:
+    def send(self, topic: str, key: str | bytes | None, value: bytes | None) -> None:
         """Queue one message. Waits while the broker is away."""
         if self._returned:
             self._send_again()
         self.sent += 1
-        self._queue(_Message(topic, key, value))
+        self._queue(_Message(topic, key.encode() if isinstance(key, str) else key, value))
 
     def flush(self) -> None:
         """Wait until all that was sent is acknowledged."""
@@ -98,7 +98,7 @@ class Producer:
 
     def _queue(self, message: _Message) -> None:
         try:
-            future = self._producer.send(message.topic, key=message.key.encode(), value=message.value)
+            future = self._producer.send(message.topic, key=message.key, value=message.value)
         except kafka.errors.KafkaError as error:
             self._on_failure(message, error)
             return

@@ -134,6 +134,7 @@ _NUMBERS = {
     "in log",
     "bronze",
     "dead",
+    "replayed",
     "lost",
     "expired",
     "doubled",

@@ -131,9 +131,16 @@ def land(
     from playlake.lake.writer import Writer
 
     settings = load()
+    watcher = None
+    if settings.metrics_port:
+        from playlake.lake.metrics import Metrics
+
+        watcher = Metrics()
+        watcher.serve(settings.host, settings.metrics_port)
     with progress() as say:
         writer = Writer(
             settings,
+            watcher=watcher,
             on_progress=lambda landed: say(f"{landed.total:,} rows landed"),
             on_turn=Heartbeat(settings.heartbeat).beat,
         )

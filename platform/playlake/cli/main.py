@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from playlake import __version__
-from playlake.cli import cloud, demo, evaluate, intake, keeping, lake, models, serving, stack
+from playlake.cli import cloud, demo, dlq, evaluate, intake, keeping, lake, models, serving, stack
 from playlake.cli.common import err, one_line, out
 from playlake.errors import PlaylakeError, UsageError, was_interrupted
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 for part in (stack.app, intake.app, serving.app, evaluate.app, models.app, keeping.app, demo.app):
     app.add_typer(part)
 app.add_typer(lake.lake_app, name="lake")
+app.add_typer(dlq.dlq_app, name="dlq")
 app.add_typer(cloud.cloud_app, name="cloud")
 
 _INTERRUPTED = 130

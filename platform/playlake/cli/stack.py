@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +17,9 @@ from rich.table import Table
 from playlake.cli.common import Json, load, out, progress, show, table
 
 app = typer.Typer()
+
+_LAG_SECONDS = 5.0
+"""How long a look at log and lake may take; after that they are taken to be away."""
 
 
 @app.command()
@@ -41,31 +49,71 @@ def down(json: Json = False) -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """What runs, where it listens, and which build is published. Exit code 1 unless all servers run."""
+    """What runs, where it listens, what waits to land, and which build is published.
+
+    Exit code 1 unless all servers run.
+    """
     from playlake.stack import EmbeddedStack
     from playlake.stack.servers import SERVERS
     from playlake.warehouse.build import folder
     from playlake.warehouse.publish import current
 
     settings = load()
-    if settings.profile == "embedded":
-        rows = EmbeddedStack(settings).status()
-    else:
-        from playlake.stack import remote  # with clients of all servers
+    with _looking_at_lag() as look:
+        if settings.profile == "embedded":
+            rows = EmbeddedStack(settings).status()
+        else:
+            from playlake.stack import remote  # with clients of all servers
 
-        rows = remote.status(settings)
+            rows = remote.status(settings)
+        needed = [r["state"] for r in rows if r["name"] in ("broker", "store")]
+        lag = _lag(look) if all(state == "running" for state in needed) else None
     build = current(folder(settings))
     data = {
         "profile": settings.profile,
         "home": str(settings.home_path),
         "servers": rows,
+        "lag": lag,
         "build": {"version": build.version, "built_at": build.built_at} if build else None,
     }
     show(json, data, _status_table(rows))
     if not json:
+        out.print(_lag_text(lag))
         out.print(f"Published build: {build.version} of {build.built_at}" if build else "Nothing published yet.")
     if any(r["state"] != "running" for r in rows if r["name"] in SERVERS):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _looking_at_lag() -> Iterator[subprocess.Popen[str]]:
+    """`lake pending` beside the rest: a process can be ended, however long a server makes its clients wait."""
+    command = [sys.executable, "-m", "playlake", "lake", "pending", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _lag(look: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """Messages that wait in Kafka and the age in seconds of the oldest; None where that can't be told."""
+    try:
+        text, _ = look.communicate(timeout=_LAG_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    if look.returncode:
+        return None
+    found = jsonlib.loads(text)
+    return {name: found[name] for name in ("pending", "by_topic", "oldest_s")}
+
+
+def _lag_text(lag: dict[str, Any] | None) -> str:
+    if lag is None:
+        return "Waiting to land: unknown (broker or store does not answer)."
+    if not lag["pending"]:
+        return "Waiting to land: nothing."
+    topics = ", ".join(f"{topic} {count:,}" for topic, count in lag["by_topic"].items() if count)
+    return f"Waiting to land: {lag['pending']:,} messages ({topics}), the oldest for {lag['oldest_s']:,.0f} s."
 
 
 def _status_table(rows: list[dict[str, Any]]) -> Table:

@@ -93,7 +93,7 @@ class Core:
         self._terms: dict[Partition, int] = {}
         self._behind: set[Partition] = set()
         self._buffers: dict[str, _Buffer] = {}
-        self._under_way: set[str] = set()
+        self._under_way: dict[str, float] = {}
         self.stale = 0
         """Messages dropped because the lake already had their offsets."""
 
@@ -112,9 +112,14 @@ class Core:
         """Bytes of keys and values waiting to be written."""
         return sum(b.bytes for b in self._buffers.values())
 
-    def oldest(self) -> float | None:
-        """When the oldest row that waits was buffered; None where nothing waits."""
-        return min((b.since for b in self._buffers.values() if b.rows), default=None)
+    def since(self) -> dict[str, float]:
+        """By topic, when the oldest row that is not written yet was buffered; without topics that have none."""
+        waiting = {topic: b.since for topic, b in self._buffers.items() if b.rows}
+        return waiting | self._under_way  # what is under way was there before what waits
+
+    def landed(self) -> dict[Partition, int]:
+        """By partition, the next offset in the lake."""
+        return {p: position.bronze for p, position in self._positions.items()}
 
     def reading(self) -> dict[Partition, int]:
         """By partition, the next offset to be read."""
@@ -160,7 +165,7 @@ class Core:
             buffer.runs.append(fresh)
             buffer.rows += len(fresh)
             buffer.bytes += fresh.bytes
-            self._next[partition] = fresh.offsets[-1] + 1
+            self._next[partition] = fresh.following
 
     def reached_end(self, ends: Iterable[tuple[Partition, int]]) -> None:
         """Note that reading has caught up with these partitions."""
@@ -206,10 +211,10 @@ class Core:
         """All that is buffered of a topic, as one batch. No other of the topic is given out until it is done."""
         buffer = self._buffers.pop(topic, _Buffer())
         touched = {run.partition for run in buffer.runs}
-        self._under_way.add(topic)
+        self._under_way[topic] = buffer.since
         following: dict[int, int] = {}
         for run in buffer.runs:
-            following[run.partition] = run.offsets[-1] + 1
+            following[run.partition] = run.following
         return Batch(
             topic,
             buffer.runs,
@@ -221,7 +226,7 @@ class Core:
 
     def ended(self, batch: Batch) -> None:
         """The batch is no longer under way, however it ended."""
-        self._under_way.discard(batch.topic)
+        self._under_way.pop(batch.topic, None)
 
     def done(self, batch: Batch, dead_letters: Mapping[int, int]) -> None:
         """The batch is committed; ``dead_letters`` gives the partitions whose position moved there too."""

@@ -10,7 +10,7 @@ Fields that are not the event's own become columns of their own (:class:`Drift`)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +54,7 @@ class Decoder:
         self._checks = _Checks(topic)
         self._seen: set[str] = set(self._checks.required)
 
-    def decode(self, runs: Sequence[Run], columns: Mapping[str, pa.DataType] | None = None) -> Decoded:
+    def decode(self, runs: Iterable[Run], columns: Mapping[str, pa.DataType] | None = None) -> Decoded:
         """Tell the messages of ``runs`` apart.
 
         :param columns: what the table has beside the event's own columns.
@@ -87,13 +87,13 @@ class Decoder:
         yield self._slow(run, work)
 
     def _fast(self, run: Run, drift: Drift) -> pa.Table | None:
-        packed = pa.array(run.values, pa.large_binary())
-        if not _flat_objects(packed):
+        text = _flat_objects(run.values)
+        if text is None:
             return None
         read = None
         for fields in (self._seen, None):
             try:
-                read = _parse(packed.buffers()[2], self._fields(fields, drift))
+                read = _parse(text, self._fields(fields, drift))
                 break
             except pa.ArrowInvalid as error:
                 if "unexpected field" not in str(error):
@@ -102,7 +102,7 @@ class Decoder:
             return None
         if fields is None:
             self._seen.update(name for name in read.column_names if read[name].null_count < len(run))
-        return self._checks.passed(read, run, packed)
+        return self._checks.passed(read, run)
 
     def _fields(self, names: set[str] | None, drift: Drift) -> pa.Schema:
         """Of the schema to read with, those columns that have been seen to be used: an absent one costs time too."""
@@ -111,7 +111,7 @@ class Decoder:
 
     def _slow(self, run: Run, work: _Work) -> tuple[pa.Table, Run]:
         keep, texts = [], []
-        for offset, timestamp, key, value in zip(run.offsets, run.timestamps, run.keys, run.values, strict=True):
+        for offset, timestamp, key, value in run.messages():
             try:
                 event = events.decode(self._topic, value, timestamp)
                 texts.append(work.drift.text_of(event))
@@ -121,7 +121,7 @@ class Decoder:
             else:
                 keep.append(True)
         work.slowly += len(run)
-        good = run if all(keep) else run.only(keep)
+        good = run if all(keep) else run.only(np.array(keep))
         full = pa.schema([*self._checks.schema, pa.field("extra", pa.string()), *work.drift.schema()])
         if not texts:
             return full.empty_table(), good
@@ -144,21 +144,24 @@ class _Work:
         return self.slowly > 1024 and self.slowly > self.fast // 8
 
 
-def _flat_objects(packed: pa.LargeBinaryArray) -> bool:
-    """Whether each message is one ``{…}`` with no brace inside: nothing that could end pyarrow.json or shift a row."""
-    if packed.null_count or not len(packed):
-        return False
-    ends = np.frombuffer(packed.buffers()[1], np.int64)[packed.offset : packed.offset + len(packed) + 1]
+def _flat_objects(values: pa.LargeBinaryArray) -> pa.Buffer | None:
+    """The text of messages each of which is one ``{…}`` with no brace inside: nothing that could end pyarrow.json or
+    shift a row. None where one is anything else."""
+    if values.null_count or not len(values):
+        return None
+    ends = np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values) + 1]
     if (np.diff(ends) < 2).any():
-        return False
-    data = np.frombuffer(packed.buffers()[2], np.uint8)[ends[0] : ends[-1]]
-    return bool(
+        return None
+    text = values.buffers()[2].slice(ends[0], ends[-1] - ends[0])
+    data = np.frombuffer(text, np.uint8)
+    flat = (
         (data[ends[:-1] - ends[0]] == _BRACE).all()
         and (data[ends[1:] - ends[0] - 1] == _ENDBRACE).all()
-        and np.count_nonzero(data == _BRACE) == len(packed)
-        and np.count_nonzero(data == _ENDBRACE) == len(packed)
+        and np.count_nonzero(data == _BRACE) == len(values)
+        and np.count_nonzero(data == _ENDBRACE) == len(values)
         and np.count_nonzero(data == _BRACKET) <= _MOST_ARRAYS
     )
+    return text if flat else None
 
 
 def _parse(data: pa.Buffer, fields: pa.Schema) -> pa.Table:
@@ -183,11 +186,11 @@ class _Checks:
         self._choices = {name: pa.array(values) for name, values in events.CHOICES[topic].items()}
         self._at = events.WHEN[topic]
 
-    def passed(self, read: pa.Table, run: Run, packed: pa.LargeBinaryArray) -> pa.Table | None:
+    def passed(self, read: pa.Table, run: Run) -> pa.Table | None:
         """The block, its times as times, or None where some message of it must be looked at by itself."""
         try:
             read.validate(full=True)  # is text UTF-8?
-            ok = self._plain(read) and self._there(read, packed) and self._written(read)
+            ok = self._plain(read) and self._there(read, run.values) and self._written(read)
             timed = self.with_times(read) if ok else None
         except pa.ArrowInvalid:
             return None
@@ -252,7 +255,7 @@ class _Checks:
             given = name in read.column_names and read[name].null_count < len(read)
             if given and pc.min(read[name]).cast(pa.int64()).as_py() < _FIRST_TIME_US:
                 return False
-        latest = np.clip(np.asarray(run.timestamps, np.int64), 0, events.LAST_MS) * 1000 + events.FUTURE_US
+        latest = np.clip(run.timestamps, 0, events.LAST_MS) * 1000 + events.FUTURE_US
         found = read[self._at].cast(pa.int64()).to_numpy()
         return bool((found >= events.EARLIEST_US).all() and (found <= latest).all())
 
@@ -267,8 +270,8 @@ _POSITIONS = [
 def _with_positions(read: pa.Table, run: Run) -> pa.Table:
     columns = (
         pa.repeat(pa.scalar(run.partition, pa.int32()), len(run)),
-        pa.array(run.offsets, pa.int64()),
-        pa.array(run.timestamps, pa.int64()),
+        pa.array(run.offsets),
+        pa.array(run.timestamps),
     )
     for name, column in zip(_POSITIONS, columns, strict=True):
         read = read.append_column(name, column)

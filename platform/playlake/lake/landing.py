@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -21,6 +21,7 @@ from playlake.lake.decode import Decoded, Decoder
 from playlake.lake.deliver import app_id, deliver, locate, note_gap
 from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
 from playlake.lake.store import Store
+from playlake.records import Run
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -43,9 +44,14 @@ class Flushed:
     first_reason: str
     buried: dict[int, int]
     bytes: int
+    """Of Parquet files, those of dead letters too."""
+    dead_letter_bytes: int
+    """Of those files."""
     slowly: int
     decode_s: float
     write_s: float
+    commit_s: float
+    """Of ``write_s``, what the commits took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +185,8 @@ class Landing:
         """
         table, topic_id = self._bronze[batch.topic], self._ids[batch.topic]
         started = perf_counter()
-        before = table.bytes_written + self._dead.bytes_written
-        decoded = self._decoders[batch.topic].decode(batch.runs, table.added_columns)
+        before = _spent(table), _spent(self._dead)
+        decoded = self._decoders[batch.topic].decode(_handed_out(batch.runs), table.added_columns)
         decoded_at = perf_counter()
         self.check((batch.topic,))
         if decoded.added:
@@ -196,18 +202,36 @@ class Landing:
             bronze_rows=lambda: rows,
             dead_rows=lambda dead: dead_letter_rows(batch.topic, dead, topic_id),
         )
+        pa.default_memory_pool().release_unused()  # a batch is a peak; between batches there may be a minute
         first = decoded.dead[0].reason[:200] if decoded.dead else ""
-        written = table.bytes_written + self._dead.bytes_written - before
+        (own, own_s), (of_dead, dead_s) = (
+            (now[0] - then[0], now[1] - then[1])
+            for now, then in zip((_spent(table), _spent(self._dead)), before, strict=True)
+        )
         return Flushed(
             len(rows),
             delivered.dead_letters,
             first,
             delivered.buried,
-            written,
+            own + of_dead,
+            of_dead,
             decoded.slowly,
             decoded_at - started,
             perf_counter() - decoded_at,
+            own_s + dead_s,
         )
+
+
+def _handed_out(runs: list[Run]) -> Iterator[Run]:
+    """Each run once: what has been decoded need not be held, since after a failure all is read again from Kafka."""
+    runs.reverse()
+    while runs:
+        yield runs.pop()
+
+
+def _spent(table: tables.Table) -> tuple[int, float]:
+    """Bytes written and seconds in commits so far."""
+    return table.bytes_written, table.commit_seconds
 
 
 def _without_dead(decoded: Decoded, batch: Batch) -> pa.Table:

@@ -89,6 +89,9 @@ LOG_GAPS: pa.Schema = pa.schema(
 )
 """Offsets that Kafka had deleted before they were landed: from the first to the one before the next."""
 
+REPLAYS: pa.Schema = pa.schema([*_KAFKA[:4], pa.field("replayed_at", pa.timestamp("us", "UTC"), nullable=False)])
+"""Dead letters that were sent again, by the place of the dead letter."""
+
 OWN_FIELDS: dict[str, list[pa.Field]] = {
     topic: [f for f in _event_fields(kind) if f.name != "extra"] for topic, kind in events.BY_TOPIC.items()
 }

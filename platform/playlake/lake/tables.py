@@ -21,7 +21,7 @@ from playlake.lake.deliver import FencedError
 from playlake.lake.drift import of_schema
 from playlake.lake.files import File, files
 from playlake.lake.options import storage_options
-from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS
+from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS, REPLAYS
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -34,6 +34,7 @@ FOLDERS = {
 }
 DEAD_LETTERS_FOLDER = "bronze/dead_letters"
 LOG_GAPS_FOLDER = "bronze/log_gaps"
+REPLAYS_FOLDER = "bronze/replays"
 
 CHECKPOINT_EVERY = 100
 """Versions from one checkpoint to the next."""
@@ -74,6 +75,8 @@ class Table:
         self._table: DeltaTable | None = None
         self.bytes_written = 0
         """Of Parquet files, by this object."""
+        self.commit_seconds = 0.0
+        """Spent in commits, by this object, those that failed too."""
 
     @cached_property
     def _store(self) -> Any:
@@ -92,6 +95,18 @@ class Table:
                 raise self._failed("opened", error) from error
             self._store.ensure_bucket()
             self._create()
+
+    def is_there(self) -> bool:
+        """Open the table if there is one; nothing is made."""
+        try:
+            self._table = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return False
+        except (OSError, DeltaError) as error:
+            if _NO_BUCKET in str(error):
+                return False
+            raise self._failed("opened", error) from error
+        return True
 
     def _create(self) -> None:
         try:
@@ -194,6 +209,7 @@ class Table:
         before = self.version
         moved = [Transaction(app, position) for app, position in following.items()]
         failpoints.hit("before-commit")
+        started = time.perf_counter()
         try:
             self._delta.create_write_transaction(
                 [*added],
@@ -208,6 +224,8 @@ class Table:
             raise FencedError(str(error)) from error
         except (OSError, DeltaError) as error:
             raise self._failed("written", error) from error
+        finally:
+            self.commit_seconds += time.perf_counter() - started
         failpoints.hit("after-commit")
         self.refresh()
         if before // CHECKPOINT_EVERY != self.version // CHECKPOINT_EVERY:
@@ -292,6 +310,11 @@ def dead_letters(settings: Settings) -> Table:
 def log_gaps(settings: Settings) -> Table:
     """The table of what retention removed from Kafka before it was landed."""
     return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS)
+
+
+def replays(settings: Settings) -> Table:
+    """The table of dead letters that were sent again."""
+    return Table(settings, REPLAYS_FOLDER, REPLAYS)
 
 
 def every(settings: Settings) -> list[Table]:

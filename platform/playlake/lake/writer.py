@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from playlake import events, failpoints, log
@@ -70,8 +71,19 @@ class Watcher:
     def failed(self, topic: str, kind: str) -> None:
         """A batch was not committed: ``fenced``, ``failed`` or ``made_anew``."""
 
-    def turn(self, core: Core, claimed_end: Callable[[TopicPartition], int | None], now: float) -> None:
-        """A turn of the loop begins."""
+    def turn(
+        self, core: Core, mine: set[Partition], claimed_end: Callable[[TopicPartition], int | None], now: float
+    ) -> None:
+        """A turn of the loop begins. ``mine`` are also the partitions whose place in the lake is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A piece of work on the lake that is under way, and what takes in its outcome if it is none of the failures."""
+
+    future: Future[Any]
+    ended: Callable[[Any], None]
+    batch: Batch | None = None
 
 
 @contextmanager
@@ -113,8 +125,7 @@ class Writer:
         )
         self._landing = landing or Landing(settings)
         self._thread = ThreadPoolExecutor(1, "landing")
-        self._job: tuple[Callable[[Future[Any]], None], Future[Any]] | None = None
-        self._batch: Batch | None = None
+        self._job: _Job | None = None
         self._mine: set[Partition] = set()
         self._unplaced: set[Partition] = set()
         """Ours, and where the lake has them is not known yet."""
@@ -170,12 +181,12 @@ class Writer:
             polled = consumer.poll(poll_rows, _POLL_SECONDS)
             now = self._clock()
             self._take_in(consumer, polled, now)
-            if polled.runs or polled.ends or self._job or not self._core.assigned:
+            if polled.runs or polled.ends or self._at_work() or not self._core.assigned:
                 news = now
             stalled = now - news > _STALL_SECONDS and not consumer.down_for()
             if idle_s is not None and not polled.runs and (self._at_end() or stalled):
                 self._draining = True
-                if self._job or self._core.buffered:
+                if self._at_work() or self._core.buffered:
                     idle_since = None
                     continue
                 idle_since = idle_since or now
@@ -190,9 +201,9 @@ class Writer:
 
     def _turn(self, consumer: Consumer, now: float) -> None:
         self._on_turn()
-        self._watcher.turn(self._core, consumer.claimed_end, now)
+        self._watcher.turn(self._core, self._mine, consumer.claimed_end, now)
         if self._core.full() and self._job:
-            wait([self._job[1]], _POLL_SECONDS)
+            wait([self._job.future], _POLL_SECONDS)
         self._reap(consumer)
         self._start(now)
         if self._moved:
@@ -217,6 +228,10 @@ class Writer:
     def _at_end(self) -> bool:
         return bool(self._core.assigned) and not self._unplaced and self._core.at_end()
 
+    def _at_work(self) -> bool:
+        """Whether anything is under way that may bring news; a look at the topics does not."""
+        return self._job is not None and self._job.ended != self._looked
+
     def _check_stalled(self, consumer: Consumer) -> None:
         """Nothing more comes, though not every end was told: is it all landed, or is a part of the log unreadable?"""
         behind = sorted(TopicPartition(*p) for p in self._core.behind)
@@ -231,7 +246,7 @@ class Writer:
         while self._job or self._core.waiting():
             self._on_turn()
             if self._job:
-                wait([self._job[1]], _POLL_SECONDS)
+                wait([self._job.future], _POLL_SECONDS)
             self._reap(consumer)
             self._start(self._clock())
 
@@ -252,7 +267,8 @@ class Writer:
         failpoints.hit("in-revoke")
         # What is being written may end in time, and need not be read again by the next owner. What is only buffered is
         # dropped; so is the outcome of a flush that takes longer: where it got to is for the tables to say.
-        if self._batch and any((self._batch.topic, p) in partitions for p in self._batch.following):
+        batch = self._job.batch if self._job else None
+        if batch is not None and any((batch.topic, p) in partitions for p in batch.following):
             self._await_job(time.monotonic() + _REBALANCE_SECONDS)
         gone = set(partitions)
         self._core.forget(gone)
@@ -261,7 +277,7 @@ class Writer:
 
     def _await_job(self, until: float) -> None:
         if self._job:
-            wait([self._job[1]], max(0.0, until - time.monotonic()))
+            wait([self._job.future], max(0.0, until - time.monotonic()))
             self._reap(None)
 
     def _displace(self, partitions: set[Partition]) -> None:
@@ -279,29 +295,28 @@ class Writer:
         if self._unplaced:
             wanted = frozenset(self._unplaced)
             begins = {p: self._begins[p] for p in wanted if p in self._begins}
-            future: Future[Any] = self._thread.submit(self._landing.locate, wanted, begins)
-            self._job = (self._placed, future)
+            self._job = _Job(self._thread.submit(self._landing.locate, wanted, begins), self._placed)
         elif topics := self._core.waiting() if self._draining else self._core.due(now):
-            batch = self._batch = self._core.take(topics[0])
-            self._job = (self._flushed, self._thread.submit(self._landing.flush, batch))
+            batch = self._core.take(topics[0])
+            self._job = _Job(self._thread.submit(self._landing.flush, batch), partial(self._flushed, batch), batch)
         elif now - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
-            self._job = (self._looked, self._thread.submit(self._landing.check))
+            self._job = _Job(self._thread.submit(self._landing.check), self._looked)
 
     def _reap(self, consumer: Consumer | None) -> None:
         """Take in how a piece has ended."""
-        if self._job is None or not self._job[1].done():
+        if self._job is None or not self._job.future.done():
             return
-        (ended, future), self._job = self._job, None
-        batch, self._batch = self._batch, None
-        if batch:
-            self._core.ended(batch)
-        touched = {p for p in self._mine if p[0] == batch.topic} if batch else set()
+        job, self._job = self._job, None
+        topic = ""
+        if job.batch is not None:
+            topic = job.batch.topic
+            self._core.ended(job.batch)
+        touched = {p for p in self._mine if p[0] == topic}
         try:
-            future.result()
+            outcome = job.future.result()
         except FencedError as error:
             self.landed.fenced += 1
-            topic = batch.topic if batch else ""
             self._watcher.failed(topic, "fenced")
             _log.warning("another writer was here; starting again at the lake's positions", topic=topic, why=str(error))
             self._displace(touched)
@@ -311,20 +326,17 @@ class Writer:
             self._displace({p for p in self._mine if p[0] == str(error)})
         except (WriteFailedError, UnavailableError) as error:
             # Whether a commit happened is unknown: drop everything, the table says where to go on.
-            self._watcher.failed(batch.topic if batch else "", "failed")
+            self._watcher.failed(topic, "failed")
             self._displace(touched)
             self._put_off(error)
         else:
             self._failures = 0
-            if batch:
-                self._batch = batch
-            ended(future)
-            self._batch = None
-            if batch and consumer:
-                consumer.commit_hint({TopicPartition(batch.topic, p): o for p, o in batch.following.items()})
+            job.ended(outcome)
+            if job.batch is not None and consumer:
+                following = job.batch.following
+                consumer.commit_hint({TopicPartition(topic, p): offset for p, offset in following.items()})
 
-    def _placed(self, future: Future[Located]) -> None:
-        located = future.result()
+    def _placed(self, located: Located) -> None:
         found = {p: at for p, at in located.positions.items() if p in self._unplaced}
         self._core.assign(found)
         for partition, offset in located.skips.items():
@@ -334,9 +346,7 @@ class Writer:
             self._begins.pop(partition, None)
         self._moved = True
 
-    def _flushed(self, future: Future[Flushed]) -> None:
-        assert self._batch is not None  # noqa: S101 - _reap has put it there
-        batch, flushed = self._batch, future.result()
+    def _flushed(self, batch: Batch, flushed: Flushed) -> None:
         self._core.done(batch, flushed.buried)
         self.landed.rows[batch.topic] += flushed.rows
         self.landed.dead_letters += flushed.dead_letters
@@ -348,7 +358,7 @@ class Writer:
         self._watcher.flushed(batch, flushed)
         self._on_progress(self.landed)
 
-    def _looked(self, future: Future[None]) -> None:
+    def _looked(self, _outcome: None) -> None:
         """The topics are those that they were."""
 
     def _put_off(self, error: PlaylakeError) -> None:

@@ -1,0 +1,64 @@
+"""`playlake status` says what waits to land, and stays quick when nobody can tell."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from playlake import events
+from playlake.broker import Producer
+from tests.support import Cli, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_status_shows_what_waits_to_land(cli: Cli) -> None:
+    assert wait_for(lambda: cli.json("status")["lag"]) == {
+        "pending": 0,
+        "by_topic": dict.fromkeys(events.TOPICS, 0),
+        "oldest_s": None,
+    }
+    with Producer(cli.settings()) as producer:
+        for number in range(30):
+            producer.send(events.PLAYS, f"k{number}", b"{}")
+        producer.send(events.LIKES, "k", b"{}")
+    lag = wait_for(lambda: cli.json("status")["lag"])
+    assert (lag["pending"], lag["by_topic"][events.PLAYS], lag["by_topic"][events.LIKES]) == (31, 30, 1)
+    assert 0 < lag["oldest_s"] < 120
+    assert wait_for(lambda: "31 messages (user_plays 30, user_likes 1), the oldest for" in cli("status").out)
+    cli("land", "--until-idle")
+    assert wait_for(lambda: "Waiting to land: nothing." in cli("status").out)
+
+
+@pytest.mark.parametrize("name", ["store", "broker"])
+def test_a_server_that_is_gone_makes_it_unknown(cli: Cli, name: str) -> None:
+    cli.kill(name)
+    found = cli.json("status", check=1)
+    assert found["lag"] is None
+    assert "Waiting to land: unknown" in cli("status", check=1).out
+    cli("up")
+    assert wait_for(lambda: cli.json("status")["lag"])["pending"] == 0
+
+
+def test_a_server_that_hangs_keeps_nobody_waiting(cli: Cli) -> None:
+    store = psutil.Process(cli.pid("store"))
+    store.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert cli.json("status", check=None)["lag"] is None
+        assert time.monotonic() - started < 30
+    finally:
+        store.send_signal(signal.SIGCONT)
+
+
+def test_looking_makes_no_tables(cli: Cli) -> None:
+    elsewhere = Cli(cli.home, s3_bucket="nothing-is-here")
+    lag = wait_for(lambda: elsewhere.json("status")["lag"])
+    assert lag["pending"] > 0, "of this bucket's lake nothing has landed"
+    assert elsewhere.json("lake", "pending")["pending"] == lag["pending"]
+    from playlake.lake import tables
+
+    assert not tables.bronze(elsewhere.settings(), events.PLAYS).is_there()

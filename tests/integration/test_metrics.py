@@ -1,0 +1,195 @@
+"""A writer at work tells what it does: its metrics are compared with what was sent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from threading import Thread
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from playlake import events
+from playlake.broker import Producer
+from tests.support import Cli, assert_whole, end, parquet_files, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def scrape(port: int) -> Samples:
+    """By name without our prefix and labels; empty while nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+    except (urllib.error.URLError, OSError):
+        return {}
+    return {
+        (s.name.removeprefix("playlake_writer_"), tuple(sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def by_topic(samples: Samples, name: str, topic: str = events.PLAYS) -> float:
+    return sum(value for (n, labels), value in samples.items() if n == name and dict(labels).get("topic") == topic)
+
+
+def body(number: int) -> bytes:
+    fields = {
+        "event_id": f"m-{number}",
+        "user_id": "u",
+        "event_type": "play",
+        "track_id": "t",
+        "track_name": "n",
+        "artist_name": "a",
+        "album_name": None,
+        "duration_ms": 1,
+        "played_at": "2025-01-01T10:00:00Z",
+        "device_type": None,
+    }
+    return json.dumps(fields).encode()
+
+
+def test_a_running_writer_is_scraped(cli: Cli) -> None:
+    port = free_port()
+    writer = Cli(cli.home, metrics_port=port, flush_seconds=6, flush_rows=100_000)
+    process = writer.start("land")
+    wait_for(lambda: by_topic(scrape(port), "lag_messages") == 0 and ("lag_messages", _place(0)) in scrape(port))
+    size = 0
+    with Producer(cli.settings()) as producer:
+        for number in range(500):
+            value = b"{bad" if number % 10 == 0 else body(number)
+            producer.send(events.PLAYS, f"key-{number % 7}", value)
+            size += len(value) + len("key-0")
+    # First they are read and wait, and the lake is behind; then they are in it.
+    waiting = wait_for(lambda: (s := scrape(port))[("buffered_rows", ())] == 500 and s)
+    assert by_topic(waiting, "lag_messages") == 500
+    assert by_topic(waiting, "written_rows_total") == 0
+    assert wait_for(lambda: scrape(port)[("oldest_unflushed_seconds", ())] > 2)
+    landed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "lag_messages") == 0 and s)
+    assert landed[("oldest_unflushed_seconds", ())] == 0
+    assert by_topic(landed, "consumed_messages_total") == 500
+    assert by_topic(landed, "consumed_bytes_total") == size
+    assert by_topic(landed, "written_rows_total") == 450
+    assert by_topic(landed, "dead_letters_total") == 50
+    filesystem, files = parquet_files(cli, "bronze/plays")
+    assert by_topic(landed, "written_bytes_total") == sum(filesystem.size(f) for f in files)
+    filesystem, files = parquet_files(cli, "bronze/dead_letters")
+    assert by_topic(landed, "dead_letter_bytes_total") == sum(filesystem.size(f) for f in files)
+    flushes = by_topic(landed, "commit_seconds_count")
+    assert flushes >= 1
+    assert by_topic(landed, "flush_seconds_count") == 2 * flushes, "decoding and writing"
+    assert 0 < by_topic(landed, "commit_seconds_sum") < by_topic(landed, "flush_seconds_sum")
+    assert landed[("last_flush_timestamp_seconds", ())] > 1.7e9
+    assert by_topic(landed, "conflicts_total") == by_topic(landed, "failures_total") == 0
+    assert by_topic(landed, "consumed_messages_total", events.LIKES) == 0
+
+    taken = Cli(cli.home, metrics_port=port)("land", "--until-idle", check=2)
+    assert [line for line in taken.err.splitlines() if "METRICS_PORT" in line]
+    assert end(process, signal.SIGTERM).code == 0
+    assert scrape(port) == {}
+    assert_whole(cli)
+
+
+def _place(partition: int) -> tuple[tuple[str, str], ...]:
+    return (("partition", str(partition)), ("topic", events.PLAYS))
+
+
+class Way:
+    """A way to a server that can be cut: every connection ends, and none is made."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.pairs: list[socket.socket] = []
+        self.is_cut = False
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self.listening.accept()
+            except OSError:
+                return
+            if self.is_cut:
+                here.close()
+                continue
+            there = socket.create_connection(self.target)
+            self.pairs += [here, there]
+            for a, b in ((here, there), (there, here)):
+                Thread(target=self._carry, args=(a, b), daemon=True).start()
+
+    def _carry(self, a: socket.socket, b: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+        for end_ in (a, b):
+            with contextlib.suppress(OSError):
+                end_.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        self.is_cut = True
+        for one in self.pairs:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self.is_cut = False
+
+    def close(self) -> None:
+        self.cut()
+        for one in (self.listening, *self.pairs):
+            one.close()
+
+
+def by_way_of(cli: Cli, way: Way, **settings: object) -> Cli:
+    """The same servers as if they were others' (whose broker needs no store of ours), the store by way of ``way``."""
+    own = cli.settings()
+    secrets = {n: getattr(own, n).get_secret_value() for n in ("s3_access_key", "s3_secret_key", "redis_url")}
+    endpoint = f"http://127.0.0.1:{way.port}"
+    bootstrap = own.kafka_bootstrap
+    return Cli(
+        cli.home.parent / "other",
+        profile="containers",
+        kafka_bootstrap=bootstrap,
+        s3_endpoint=endpoint,
+        **secrets,
+        **settings,
+    )
+
+
+def test_a_store_that_is_away_shows(cli: Cli) -> None:
+    port = free_port()
+    host, _, number = str(cli.settings().s3_endpoint).removeprefix("http://").partition(":")
+    way = Way(host, int(number))
+    process = by_way_of(cli, way, metrics_port=port, flush_seconds=5).start("land")
+    wait_for(lambda: ("lag_messages", _place(0)) in scrape(port))
+    with Producer(cli.settings()) as producer:
+        producer.send(events.PLAYS, "k", body(1000))
+    wait_for(lambda: scrape(port)[("buffered_rows", ())] == 1)
+    way.cut()
+    failed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "failures_total") and s, seconds=180)
+    assert by_topic(failed, "lag_messages") == 1
+    assert failed[("oldest_unflushed_seconds", ())] > 4, "the row was dropped, to be read again: it is no younger"
+    assert by_topic(failed, "written_rows_total") == 0
+    way.mend()
+    landed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "written_rows_total") == 1 and s, seconds=180)
+    assert by_topic(landed, "dead_letters_total") == 0
+    assert wait_for(lambda: (s := scrape(port)) and by_topic(s, "lag_messages") == 0 and s)
+    assert scrape(port)[("oldest_unflushed_seconds", ())] == 0
+    assert end(process, signal.SIGTERM).code == 0
+    way.close()
+    assert_whole(cli)

@@ -1,0 +1,179 @@
+"""The lake writer as a process: modes and signals, several of it, a store that hangs, a topic made anew, new fields."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from kafka import KafkaAdminClient
+
+from playlake import events
+from playlake.broker import Admin, Producer
+from playlake.lake.options import storage_options
+from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Cli]:
+    """A stack that only one test uses, as it does to it what others would not like."""
+    made = Cli(tmp_path / "home", flush_seconds=1)
+    made("up")
+    yield made
+    made("down")
+
+
+def play(**fields: Any) -> dict[str, Any]:
+    return {
+        "event_id": str(uuid.uuid4()),
+        "user_id": "ada",
+        "event_type": "play",
+        "track_id": "t",
+        "track_name": "Song",
+        "artist_name": "Band",
+        "album_name": None,
+        "duration_ms": 1,
+        "played_at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "device_type": None,
+        **fields,
+    }
+
+
+def send(cli: Cli, *plays: dict[str, Any]) -> list[str]:
+    """Produce these; their ids."""
+    with Admin(cli.settings()) as admin:
+        admin.ensure(events.TOPICS)
+    with Producer(cli.settings()) as producer:
+        for one in plays:
+            producer.send(events.PLAYS, one["user_id"], json.dumps(one).encode())
+    return [one["event_id"] for one in plays]
+
+
+def landed(cli: Cli, ids: list[str]) -> bool:
+    return set(ids) <= set(bronze_ids(cli))
+
+
+def lines(process: subprocess.Popen[str]) -> list[str]:
+    """What an ended command wrote to standard error."""
+    return end(process, signal.SIGTERM, timeout=60).err.splitlines()
+
+
+def test_sigterm_lands_what_is_buffered(cli: Cli) -> None:
+    patient = Cli(cli.home, flush_seconds=3600, flush_rows=10**6)
+    with patient.start("land", "--json") as writer:
+        ids = send(cli, *(play() for _ in range(20)))
+        time.sleep(8)  # read, and held for an hour
+        assert not landed(cli, ids)
+        done = end(writer, signal.SIGTERM, timeout=60)
+    assert done.code == 0, done.err
+    assert done.json["rows"]["user_plays"] >= 20
+    assert landed(cli, ids)
+
+
+def test_for_some_time(cli: Cli) -> None:
+    ids = send(cli, play())
+    started = time.monotonic()
+    done = cli("land", "--for", "8s", "--json")
+    assert done.json["rows"]["user_plays"] >= 1
+    assert 8 <= time.monotonic() - started < 30
+    assert landed(cli, ids)
+
+
+def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
+    eager = Cli(cli.home, flush_seconds=1)
+    feed = cli.start("simulate", "--rate", "200", "--for", "30s", "--json")
+    writers = [eager.start("land", "--json")]
+    time.sleep(6)
+    writers += [eager.start("land", "--json") for _ in range(2)]
+    time.sleep(8)
+    ended = [end(writers.pop(0), signal.SIGTERM, timeout=60)]
+    time.sleep(5)
+    writers[0].kill()
+    writers.pop(0).communicate()
+    out, err = feed.communicate(timeout=120)
+    assert feed.returncode == 0, err
+    time.sleep(8)
+    ended.append(end(writers.pop(), signal.SIGTERM, timeout=60))
+    assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
+    assert all(sum(done.json["rows"].values()) > 0 for done in ended), "each had partitions of its own"
+    cli("land", "--until-idle")
+    assert_whole(cli)
+    assert json.loads(out)["produced"] > 5000
+
+
+def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
+    """Uploads are not on the polling thread: the group's session is 6 s, the store hangs for 20."""
+    own("land", "--until-idle")
+    writer = own.start("land", "--json")
+    first = send(own, play())
+    wait_for(lambda: landed(own, first))
+    store = own.pid("store")
+    os.kill(store, signal.SIGSTOP)
+    try:
+        time.sleep(1)
+    finally:
+        os.kill(store, signal.SIGCONT)
+    ids = send(own, *(play() for _ in range(500)))
+    time.sleep(0.5)
+    os.kill(store, signal.SIGSTOP)
+    time.sleep(20)
+    os.kill(store, signal.SIGCONT)
+    wait_for(lambda: landed(own, ids), 90)
+    done = end(writer, signal.SIGTERM)
+    assert done.code == 0, done.err
+    assert done.err.count("partitions assigned") == 1, done.err
+    assert_whole(own)
+
+
+def test_a_topic_made_anew_starts_over(own: Cli) -> None:
+    writer = own.start("land", "--json")
+    before = send(own, *(play() for _ in range(30)))
+    wait_for(lambda: landed(own, before), 90)
+    admin = KafkaAdminClient(bootstrap_servers=own.settings().kafka_bootstrap)
+    admin.delete_topics([events.PLAYS])
+    admin.close()
+    after = send(own, *(play() for _ in range(10)))  # fewer: the offsets of before are past its end
+    wait_for(lambda: landed(own, after), 120)
+    done = end(writer, signal.SIGTERM)
+    assert done.code == 0, done.err
+    assert "the topic was made anew" in done.err
+    report = assert_whole(own)
+    former = [p for p in report["partitions"] if "former" in p["topic"]]
+    assert sum(p["in_bronze"] for p in former) == 30
+    assert landed(own, before), "what landed before stays"
+
+
+def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:
+    writer = own.start("land", "--json")
+    old = send(own, *(play() for _ in range(5)))
+    wait_for(lambda: landed(own, old), 90)
+    new = send(own, play(mood="calm", bpm=120), play(mood="wild", tags=["a"]))
+    wait_for(lambda: landed(own, new))
+    wrong = send(own, play(mood=7), play(mood="still"))
+    wait_for(lambda: landed(own, wrong[1:]))
+    done = end(writer, signal.SIGTERM)
+    assert (done.code, done.json["dead_letters"]) == (0, 1), done.err
+    settings = own.settings()
+    table = DeltaTable(f"s3://{settings.s3_bucket}/bronze/plays", storage_options=storage_options(settings))
+    rows = {r["event_id"]: r for r in table.to_pyarrow_table(columns=["event_id", "mood", "bpm", "extra"]).to_pylist()}
+    assert {rows[i]["mood"] for i in old} == {None}
+    assert [(rows[i]["mood"], rows[i]["bpm"], rows[i]["extra"]) for i in new] == [
+        ("calm", 120, None),
+        ("wild", None, '{"tags":["a"]}'),
+    ]
+    assert rows[wrong[1]]["mood"] == "still"
+    dead = DeltaTable(f"s3://{settings.s3_bucket}/bronze/dead_letters", storage_options=storage_options(settings))
+    assert dead.to_pyarrow_table()["reason"].to_pylist() == ["Expected `str | null`, got `int` - at `$.mood`"]
+    assert_whole(own)
+    own("build")  # the models go on as before
