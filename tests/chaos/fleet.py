@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -131,6 +132,8 @@ class Fleet:
         self.zombies: Counter[str] = Counter()
         self.asked = self.gave_up = self._number = 0
         self._size, self._apart = 1, False
+        self._lock = threading.RLock()
+        """The weather, in a thread of its own, kills members too."""
 
     def begin(self, size: int, *, apart: bool) -> None:
         """Let so many run from now on; ``apart``: all of them on all partitions."""
@@ -138,6 +141,10 @@ class Fleet:
 
     def tick(self) -> None:
         """Do what is due, and start who is missing."""
+        with self._lock:
+            self._tick()
+
+    def _tick(self) -> None:
         for member in list(self.members):
             self._look_at(member)
         while len(self.members) < self._size:
@@ -223,10 +230,10 @@ class Fleet:
 
     def kill_members(self, why: str) -> None:
         """kill -9 of all who run, as one of the things that happen."""
-        for member in list(self.members):
-            member.process.kill()
-            code = member.process.wait()
-            self._ended(member, code, why if member.process.returncode == -signal.SIGKILL else "")
+        with self._lock:
+            for member in list(self.members):
+                member.process.kill()
+                self._ended(member, member.process.wait(), why)
 
     def kill_all(self) -> None:
         """End all, whatever they do: a run that has failed."""

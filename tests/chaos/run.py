@@ -125,7 +125,7 @@ def run(
             feed.go_on()
     finally:
         fleet.kill_all()
-        weather.kill_compactors()
+        weather.abandon()
         feed.stop()
         chronicle.close()
     done.seconds = time.monotonic() - started

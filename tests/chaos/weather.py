@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -73,27 +74,42 @@ class Weather:
         self.done: Counter[str] = Counter()
         self.compactors: Counter[str] = Counter()
         """By failpoint the compactors killed or frozen there, and those that ended well."""
-        self._now: contextlib.ExitStack | None = None
+        self._now = contextlib.ExitStack()
+        self._thread = ThreadPoolExecutor(1, "weather")
+        self._turn: Future[None] | None = None
         self._until = 0.0
         self._deck: list[str] = []
 
     def tick(self) -> None:
-        """End what has lasted long enough, and begin the next."""
-        if time.monotonic() < self._until:
+        """End what has lasted long enough, and begin the next. What takes time is done by another thread.
+
+        :raises BaseException: what went wrong in it.
+        """
+        if self._turn and not self._turn.done():
             return
-        self.clear()
+        if self._turn:
+            self._turn.result()
+        if time.monotonic() >= self._until:
+            self._turn = self._thread.submit(self._change)
+
+    def _change(self) -> None:
+        self._end()
         name = self._drawn()
         self.done[name] += 1
         self._note(f"weather: {name}")
-        self._now = contextlib.ExitStack()
         self._now.enter_context(self._faults()[name]())
         self._until = time.monotonic() + self._rng.uniform(3, 7)
 
+    def _end(self) -> None:
+        now, self._now = self._now, contextlib.ExitStack()
+        now.close()
+
     def clear(self) -> None:
         """End what is going on."""
-        if self._now:
-            now, self._now = self._now, None
-            now.close()
+        if self._turn:
+            self._turn.result()
+        self._turn = None
+        self._end()
         self._until = 0.0
 
     def _drawn(self) -> str:
@@ -250,8 +266,11 @@ class Weather:
             self._note(f"{log.stem} has ended with {code}: {how}")
             self.compactors[how if code == -signal.SIGKILL or how.endswith("stop") else "ended by itself"] += 1
 
-    def kill_compactors(self) -> None:
-        """End all, whatever they do."""
+    def abandon(self) -> None:
+        """End what is still going on in a run that has failed."""
+        self._thread.shutdown(cancel_futures=True)
+        with contextlib.suppress(Exception):
+            self._end()
         for process, _, _ in self._compactors:
             process.kill()
             process.wait()
