@@ -88,7 +88,7 @@ def messages(seed: int) -> Iterator[Message]:
         made = msgspec.structs.replace(event, event_id=name)
         fields = json.loads(events.encode(made))
         place = rng.random()
-        if number % 3001 == 1500:
+        if number % 6007 == 1500:
             yield Message(topic, f"bad-{name}", f"bad-{name}".encode(), b'"' + b"x" * LARGE + b'"', LARGE_BAD)
         elif place < 0.03:
             why = rng.choice(sorted(BAD))
@@ -124,12 +124,13 @@ class Feed(threading.Thread):
         self._rng = random.Random(seed + 1)
         self._rate = rate
         self._stopped = threading.Event()
-        self._paused = threading.Event()
         self._lock = threading.Lock()
+        once: dict[str, Any] = {"enable.idempotence": True} if idempotent else {"message.send.max.retries": 0}
         self._client = ck.Producer(
             {
                 **config.librdkafka(settings),
-                **({"enable.idempotence": True} if idempotent else {"acks": "all", "message.send.max.retries": 0}),
+                **once,
+                "acks": "all",
                 "message.max.bytes": config.MAX_MESSAGE_BYTES,
                 "message.timeout.ms": 60_000,
                 "socket.timeout.ms": 10_000,

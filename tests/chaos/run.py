@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from tests.chaos.check import check
 from tests.chaos.clock import WallClock
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Fleet
+from tests.chaos.forks import Nursery
 from tests.chaos.stacks import STACKS, Stack
 from tests.chaos.weather import Weather
 
@@ -42,6 +44,7 @@ class Done:
     zombies: int = 0
     asked: int = 0
     gave_up: int = 0
+    not_reached: dict[str, int] = field(default_factory=dict)
     acknowledged: int = 0
     bad: int = 0
     at: dict[str, int] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class Done:
         for what, counts in (
             ("writer killed", self.at),
             ("writer frozen", self.frozen_at),
+            ("failpoint not reached in time", self.not_reached),
             ("compactor", self.compactors),
             ("around them", self.faults),
             ("S3 requests", self.requests),
@@ -91,8 +95,9 @@ def run(
         chronicle.write(f"{time.monotonic() - started:8.2f} {text}\n")
 
     clock = WallClock(folder)
-    fleet = Fleet(stack, clock, logs, random.Random(rng.random()), note)
-    weather = Weather(stack, fleet, clock, logs, random.Random(rng.random()), stall_s, note)
+    nursery = Nursery({**stack.cli.env, **clock.env}, folder)
+    fleet = Fleet(nursery, stack, logs, random.Random(rng.random()), note)
+    weather = Weather(nursery, stack, fleet, clock, logs, random.Random(rng.random()), stall_s, note)
     feed = Feed(stack.direct, rng.randrange(2**31), rate, idempotent=stack.idempotent)
     feed.start()
     done = Done(stack.name, seed)
@@ -126,12 +131,14 @@ def run(
     finally:
         fleet.kill_all()
         weather.abandon()
+        nursery.close()
         feed.stop()
         chronicle.close()
     done.seconds = time.monotonic() - started
     done.kills, done.zombies = count(), fleet.zombies.total()
     done.asked, done.gave_up = fleet.asked, fleet.gave_up
     done.acknowledged, done.bad = feed.book.acknowledged, len(feed.book.bad)
+    done.not_reached = dict(fleet.not_reached)
     done.at, done.frozen_at = dict(fleet.kills), dict(fleet.zombies)
     done.faults, done.compactors, done.requests = dict(weather.done), dict(weather.compactors), dict(stack.store.done)
     return done
@@ -143,12 +150,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="drawn and printed when left out")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--stack", choices=STACKS, default="embedded")
-    parser.add_argument("--rate", type=float, default=150.0, help="messages a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="messages a second")
     parser.add_argument("--stall", type=float, default=30.0, help="seconds that a request to S3 stalls")
     parser.add_argument("--json", type=Path, help="file for what happened, as JSON")
     options = parser.parse_args()
     for name in [n for n in os.environ if n.startswith("PLAYLAKE_")]:
         del os.environ[name]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"chaos: seed {seed}", file=sys.stderr, flush=True)
     folder = Path(tempfile.mkdtemp(prefix="playlake-chaos-"))

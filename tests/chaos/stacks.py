@@ -1,7 +1,7 @@
 """The servers that chaos is let loose on: the embedded stack, or its store with Apache Kafka in a container.
 
 Between them and the writers stands a proxy each. The home is a small file system of its own, so that its disk can be
-made full; that takes the right to mount.
+made full; that takes the right to mount, and without it nothing fills the disk.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import docker
 from playlake import events
 from playlake.broker import Admin
 from playlake.settings import Settings
+from tests.chaos.forks import PROGRAMS
 from tests.chaos.proxy import S3Proxy
 from tests.chaos.tcp import LOOPBACK, TcpProxy
 from tests.containers.servers import image
 from tests.support import Cli, wait_for
 
-PROGRAMS = Path(__file__).with_name("programs.py")
 _ROOM = "8g"
 _STARTED = b"Started Kafka API server"
 
@@ -66,15 +66,12 @@ class Stack:
 
     def _begin(self) -> None:
         self._room.mkdir()
-        try:
-            subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", str(self._room)],
-                check=True,
-                capture_output=True,
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit("chaos: a disk that can be made full has to be mounted, which takes root.") from error
-        self._ended.callback(subprocess.run, ["umount", "-l", str(self._room)], check=True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", str(self._room)]
+        self.can_fill_disk = not subprocess.run(mount, capture_output=True, check=False).returncode
+        if self.can_fill_disk:
+            self._ended.callback(subprocess.run, ["umount", "-l", str(self._room)], check=True)
+        else:
+            print("chaos: a small disk can't be mounted here (that takes root): none is made full", file=sys.stderr)
         self.cli = Cli(self._room / "home", broker_port=self.broker_port)
         self._ended.callback(self.cli, "down")
         self.broker = self._ended.enter_context(self._proxied_broker())

@@ -207,10 +207,10 @@ def test_a_body_may_be_chunked_and_asked_for_first(through: Settings, proxy: S3P
     proxy.faults = Faults()
     call.connection.request("PUT", call.target, iter([b"one", b"two" * 40_000, b""]), encode_chunked=True,
                             headers={"Transfer-Encoding": "chunked"})  # fmt: skip
-    answer = call.connection.getresponse()
-    answer.read()
+    got_by = call.connection.getresponse()
+    got_by.read()
     status, got = Call(through, "GET", "asked")()
-    assert (status, got) == (200, b"one" + b"two" * 40_000) if answer.status == 200 else answer.status == 411
+    assert (status, got) == (200, b"one" + b"two" * 40_000) if got_by.status == 200 else got_by.status == 411
 
 
 def test_every_kind_of_fault_is_tested_here() -> None:

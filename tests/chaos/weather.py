@@ -9,7 +9,6 @@ import contextlib
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +22,8 @@ from confluent_kafka.admin import AdminClient
 from playlake.broker import config
 from playlake.failpoints import VARIABLE
 from tests.chaos.clock import HOURS_2, WallClock
-from tests.chaos.fleet import GROUP, ChaosError, Fleet
+from tests.chaos.fleet import GROUP, ChaosError, Fleet, whole
+from tests.chaos.forks import Fork, Nursery
 from tests.chaos.proxy import Faults
 from tests.chaos.stacks import Stack
 
@@ -58,6 +58,7 @@ class Weather:
 
     def __init__(
         self,
+        nursery: Nursery,
         stack: Stack,
         fleet: Fleet,
         clock: WallClock,
@@ -66,10 +67,10 @@ class Weather:
         stall_s: float,
         note: Callable[[str], None],
     ) -> None:
-        self._stack, self._fleet, self._clock, self._folder = stack, fleet, clock, folder
+        self._nursery, self._stack, self._fleet, self._clock, self._folder = nursery, stack, fleet, clock, folder
         self._note = note
         self._rng, self._stall_s = rng, stall_s
-        self._compactors: list[tuple[subprocess.Popen[bytes], str, Path]] = []
+        self._compactors: list[tuple[Fork, str, Path]] = []
         self._number = 0
         self.done: Counter[str] = Counter()
         self.compactors: Counter[str] = Counter()
@@ -116,8 +117,8 @@ class Weather:
         """The next of a shuffled deck in which all are; each once before any comes again, so that a short run has seen
         as much as it can."""
         if not self._deck:
-            once = list(WEIGHTS)
-            again = [name for name, weight in WEIGHTS.items() for _ in range(weight - 1)]
+            once = [name for name in WEIGHTS if name != "disk full" or self._stack.can_fill_disk]
+            again = [name for name in once for _ in range(WEIGHTS[name] - 1)]
             for part in (again, once):
                 self._rng.shuffle(part)
                 self._deck += part
@@ -230,20 +231,8 @@ class Weather:
             how = self._rng.choice(("", "", *COMPACTION, *(f"{name}:1:stop" for name in COMPACTION)))
             self._number += 1
             log = self._folder / f"compactor-{self._number:04}.log"
-            environment = {
-                **self._stack.cli.env,
-                **self._stack.through.environment(),
-                **self._clock.env,
-                **({VARIABLE: how} if how else {}),
-            }
-            with log.open("w") as out:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "playlake", "lake", "compact", "--json"],
-                    env=environment,
-                    cwd=self._stack.folder,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                )
+            environment = {**self._stack.through.environment(), **({VARIABLE: how} if how else {})}
+            process = self._nursery.start("lake", "compact", "--json", log=log, env=environment)
             self._compactors.append((process, how, log))
         yield
         self._end_compactors(20)
@@ -260,8 +249,8 @@ class Weather:
                 process.kill()
                 code = process.wait()
                 how = "any moment"
-            said = log.read_text(errors="replace")
-            if "Traceback" in said or "panicked" in said or code not in (0, 1, -signal.SIGKILL):
+            said = whole(log)
+            if code not in (0, 1, -signal.SIGKILL):
                 raise ChaosError(f"{log}: exit code {code}\n{said[-3000:]}")
             self._note(f"{log.stem} has ended with {code}: {how}")
             self.compactors[how if code == -signal.SIGKILL or how.endswith("stop") else "ended by itself"] += 1
