@@ -14,7 +14,7 @@ from tests.chaos.feed import Book
 from tests.chaos.fleet import ChaosError
 from tests.chaos.stacks import Stack
 
-WRONG = ("lost", "doubled", "unreadable", "misplaced", "pending")
+WRONG = ("lost", "doubled", "unreadable", "missing", "wrong_size", "misplaced", "log_faults", "pending")
 _NAMES = {topic: "track_id" if topic == events.NOW_PLAYING else "event_id" for topic in events.TOPICS}
 """The column that holds a message's own name."""
 

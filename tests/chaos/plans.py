@@ -15,9 +15,9 @@ FAILPOINTS = (
     "in-revoke",
     "checkpoint",
 )
-_PATIENCE_S = 15.0
+_PATIENCE_S = 20.0
 """How long a failpoint is waited for; then it counts as not reached, and the writer is killed where it is."""
-_SELDOM = {"in-revoke": 25.0, "checkpoint": 25.0}
+_SELDOM = {"in-revoke": 30.0, "checkpoint": 30.0}
 """The same for those that are seldom passed."""
 
 
@@ -56,6 +56,7 @@ def plan(rng: random.Random, *, apart: bool) -> Plan:
     """The next one. A writer that is ``apart`` from others sees no rebalance."""
     how = rng.choices(("kill", "freeze", "ask"), (75, 15, 10))[0]
     places = [name for name in FAILPOINTS if not (apart and name == "in-revoke")]
-    where = rng.choice(places) if how != "ask" and rng.random() < 0.8 else ""
+    weights = [1 if name in _SELDOM else 2 for name in places]
+    where = rng.choices(places, weights)[0] if how != "ask" and rng.random() < 0.8 else ""
     passes = 1 if where in _SELDOM else rng.choice((1, 1, 2, 3, 5))
     return Plan(how, where, passes, rng.uniform(1.0, 10.0), rng.choice((30, 100, 400, 5000)))

@@ -82,8 +82,13 @@ def serve() -> None:
 
 
 def _forked(asked: dict[str, Any]) -> int:
-    if pid := os.fork():
-        return pid
+    pid = os.fork()
+    if pid == 0:
+        _become(asked)
+    return pid
+
+
+def _become(asked: dict[str, Any]) -> None:
     out = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (out, 1), (out, 2)):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ _GONE = (BrokenError, OSError, asyncio.IncompleteReadError)
 class Faults:
     """What goes wrong: by kind of fault its share of the requests; seconds that each request is late, or stalls for.
 
-    :param match: only requests whose method and target contain this (``PUT /``, ``_delta_log``).
+    :param match: a pattern; only requests in whose method and target it is found (``PUT /``, ``_delta_log``).
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class S3Proxy(Listening):
 
     def draw(self, head: Head) -> str:
         """The fault of a request, or nothing."""
-        if self.faults.match not in f"{head.method} {head.target}":
+        if not re.search(self.faults.match, f"{head.method} {head.target}"):
             return ""
         with self._lock:
             place = self._rng.random()

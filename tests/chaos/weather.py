@@ -43,7 +43,7 @@ WEIGHTS = {
     "clock jumps": 3,
     "group offsets deleted": 2,
     "compactors": 5,
-    "calm": 3,
+    "calm": 8,
 }
 """How often each is drawn, beside the others."""
 
@@ -130,12 +130,12 @@ class Weather:
             return lambda: self._s3(faults)
 
         return {
-            "S3 answers 500, 503, 429": s3(_500=0.15, _503=0.15, _429=0.1),
-            "S3 connections reset and torn": s3(reset=0.15, torn=0.15),
-            "S3 replies lost": s3(lost=0.25),
-            "S3 commits' replies lost": s3("_delta_log/0", lost=0.6),
-            "S3 stalls": s3(stall=0.1),
-            "S3 slow": s3(latency_s=0.2),
+            "S3 answers 500, 503, 429": s3(_500=0.06, _503=0.06, _429=0.04),
+            "S3 connections reset and torn": s3(reset=0.07, torn=0.07),
+            "S3 replies lost": s3(lost=0.12),
+            "S3 commits' replies lost": s3("^PUT .*/_delta_log/0", lost=0.5),
+            "S3 stalls": s3(stall=0.05),
+            "S3 slow": s3(latency_s=0.1),
             "broker connections cut": self._broker_cut,
             "broker slow": self._broker_slow,
             "broker killed": self._broker_killed,
