@@ -6,7 +6,9 @@ import struct
 import subprocess
 from pathlib import Path
 
-HOURS_2 = 7200
+JUMPS_S = (7200, -7200, 600, -600)
+"""Two hours are more than a store allows between its clock and that of a signature (15 minutes): until the clock is
+right again it refuses everything. Ten minutes it lets pass."""
 
 
 class WallClock:

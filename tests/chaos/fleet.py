@@ -29,6 +29,7 @@ GROUP = "playlake-lake"
 _BROKEN = ("Traceback", "panicked", "This is a bug")
 _KNOWN = {
     "the check at the start lets its client's error pass": "_playlake_probe.*This is a bug",
+    "positions and rows are read from the store without words for its errors": "Kernel error.*This is a bug",
     "a rebalance while the writer leaves": "cannot schedule new futures after shutdown. This is a bug",
 }
 """Bugs of the writer that are known and cost no data: counted and shown. Take out what has been mended."""

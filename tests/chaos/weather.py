@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from playlake.broker import config
 from playlake.failpoints import VARIABLE
-from tests.chaos.clock import HOURS_2, WallClock
+from tests.chaos.clock import JUMPS_S, WallClock
 from tests.chaos.fleet import GROUP, ChaosError, Fleet, whole
 from tests.chaos.forks import Fork, Nursery
 from tests.chaos.proxy import Faults
@@ -199,7 +199,7 @@ class Weather:
 
     @contextmanager
     def _clock_jumps(self) -> Iterator[None]:
-        self._clock.shift(self._rng.choice((HOURS_2, -HOURS_2)))
+        self._clock.shift(self._rng.choice(JUMPS_S))
         try:
             yield
         finally:
