@@ -16,8 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from playlake.failpoints import VARIABLE
 from tests.chaos.forks import Nursery
 from tests.chaos.plans import Plan, plan
@@ -91,14 +89,6 @@ class Member:
         """Words for a place that is no failpoint."""
         return "any moment" if self.joined else "while it was loaded"
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it is frozen."""
-        try:
-            return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
-        except psutil.NoSuchProcess:
-            return False
-
 
 class Fleet:
     """So many writers at a time, in one group or each in one of its own, and the count of what became of them."""
@@ -150,7 +140,7 @@ class Fleet:
                 # What it does now as a zombie is what matters; after that it is killed.
                 member.plan = plan.anywhere("kill", member.age + self._rng.uniform(3, 8))
         elif plan.where:
-            if plan.how == "freeze" and member.stopped:
+            if plan.how == "freeze" and process.stopped:
                 self._froze(member, plan.where)
             elif member.age > plan.patience_s:
                 self.not_reached[plan.where] += 1

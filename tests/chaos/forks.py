@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 PROGRAMS = Path(__file__).with_name("programs.py")
 
 
@@ -40,6 +42,14 @@ class Fork:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
             time.sleep(0.02)
         return code
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is frozen."""
+        try:
+            return self.poll() is None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
 
     def send_signal(self, number: signal.Signals) -> None:
         """Nothing where it has ended."""

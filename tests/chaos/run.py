@@ -29,7 +29,8 @@ from tests.chaos.forks import Nursery
 from tests.chaos.stacks import STACKS, Stack
 from tests.chaos.weather import Weather
 
-KILLS_A_ROUND = 20
+ROUNDS = ((1, False, 8), (2, False, 20), (3, False, 30), (3, True, 30), (3, True, 30))
+"""How many writers, whether each is in a group of its own, and how many kills until all is checked."""
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Done:
     frozen_at: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     compactors: dict[str, int] = field(default_factory=dict)
+    compactors_frozen: dict[str, int] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
     verified: dict[str, Any] = field(default_factory=dict)
 
@@ -71,7 +73,8 @@ class Done:
             ("writer frozen", self.frozen_at),
             ("failpoint not reached in time", self.not_reached),
             ("known bug, no data lost", self.known_bugs),
-            ("compactor", self.compactors),
+            ("compactor killed", self.compactors),
+            ("compactor frozen", self.compactors_frozen),
             ("around them", self.faults),
             ("S3 requests", self.requests),
         ):
@@ -105,13 +108,12 @@ def run(
     done = Done(stack.name, seed)
 
     def count() -> int:
-        compactors = sum(n for how, n in weather.compactors.items() if not how.endswith(("stop", "itself")))
-        return fleet.kills.total() + compactors
+        return fleet.kills.total() + weather.compactors.total()
 
     try:
         while count() < kills:
-            size, apart = rng.choice(((1, False), (2, False), (3, False), (3, True), (3, True)))
-            enough = min(kills, count() + KILLS_A_ROUND)
+            size, apart, more = rng.choice(ROUNDS)
+            enough = min(kills, count() + more)
             fleet.begin(size, apart=apart)
             while count() < enough:
                 fleet.tick()
@@ -143,6 +145,7 @@ def run(
     done.known_bugs = dict(fleet.known_bugs)
     done.not_reached = dict(fleet.not_reached)
     done.at, done.frozen_at = dict(fleet.kills), dict(fleet.zombies)
+    done.compactors_frozen = dict(weather.frozen)
     done.faults, done.compactors, done.requests = dict(weather.done), dict(weather.compactors), dict(stack.store.done)
     return done
 

@@ -74,7 +74,9 @@ class Weather:
         self._number = 0
         self.done: Counter[str] = Counter()
         self.compactors: Counter[str] = Counter()
-        """By failpoint the compactors killed or frozen there, and those that ended well."""
+        """Kills of compactors, by failpoint."""
+        self.frozen: Counter[str] = Counter()
+        """Compactors that were frozen, by failpoint, while others and the writers went on."""
         self._now = contextlib.ExitStack()
         self._thread = ThreadPoolExecutor(1, "weather")
         self._turn: Future[None] | None = None
@@ -242,18 +244,22 @@ class Weather:
         until = time.monotonic() + patience_s
         compactors, self._compactors = self._compactors, []
         for process, how, log in compactors:
+            frozen = process.stopped
             process.send_signal(signal.SIGCONT)
             try:
                 code = process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = process.wait()
-                how = "any moment"
+                how = how if frozen else "any moment"
             said = whole(log)
             if code not in (0, 1, -signal.SIGKILL):
                 raise ChaosError(f"{log}: exit code {code}\n{said[-3000:]}")
             self._note(f"{log.stem} has ended with {code}: {how}")
-            self.compactors[how if code == -signal.SIGKILL or how.endswith("stop") else "ended by itself"] += 1
+            if frozen:
+                self.frozen[how.removesuffix(":1:stop")] += 1
+            elif code == -signal.SIGKILL:
+                self.compactors[how.removesuffix(":1:stop")] += 1
 
     def abandon(self) -> None:
         """End what is still going on in a run that has failed."""
