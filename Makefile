@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test model lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify clean
+.PHONY: help install demo build docs up down logs airflow test model chaos lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -48,6 +48,10 @@ test: ## Lint, types, import rules, dbt parse and all tests
 model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a quarter of an hour
 	@scripts/bootstrap.sh dev
 	@MODEL_SCHEDULES=$(or $(SCHEDULES),100000) .venv/bin/python -m pytest -n 0 tests/unit/test_exactly_once.py
+
+chaos: ## Writers killed and frozen while all around them fails (SEED=…, KILLS=500, STACK=embedded|kafka; docs/chaos.md)
+	@scripts/bootstrap.sh dev
+	@PYTHONPATH=. .venv/bin/python -m tests.chaos.run --kills $(or $(KILLS),500) --stack $(or $(STACK),embedded) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: ## Lint, types, import rules and dbt parse only
 	@scripts/bootstrap.sh dev
