@@ -33,6 +33,8 @@ _KNOWN = {
 """Bugs of the writer that are known and cost no data: counted and shown. Take out what has been mended."""
 _PAUSE_S = 0.5
 """After a writer that could not start, as a supervisor would."""
+_STARTING_S = 45.0
+"""How long a writer may take to be given partitions; some of that is the group's, which waits for its dead."""
 _ENDING_S = 150.0
 """How long SIGTERM may take."""
 
@@ -64,11 +66,13 @@ class Member:
         self.plan, self.log = plan, log
         self.frozen_at: float | None = None
         self.asked_at: float | None = None
+        self._reading_at: float | None = None
         environment = {
             **stack.through.environment(),
             "PLAYLAKE_FLUSH_ROWS": "30",
             "PLAYLAKE_FLUSH_SECONDS": "1",
             "PLAYLAKE_CATCHUP_ROWS": str(plan.catchup_rows),
+            "PLAYLAKE_LOG_LEVEL": "debug",
             **({VARIABLE: plan.failpoint} if plan.where else {}),
         }
         self.started = time.monotonic()
@@ -80,14 +84,24 @@ class Member:
         return time.monotonic() - self.started
 
     @property
+    def reading_s(self) -> float | None:
+        """For how long it has had partitions; None while it has none."""
+        if self._reading_at is None and self._said("partitions assigned"):
+            self._reading_at = time.monotonic()
+        return None if self._reading_at is None else time.monotonic() - self._reading_at
+
+    @property
     def joined(self) -> bool:
         """Whether it heeds signals: before that it is still being loaded."""
-        return self.log.exists() and "joining" in self.log.read_text(errors="replace")
+        return self._said("joining")
 
     @property
     def anywhere(self) -> str:
         """Words for a place that is no failpoint."""
-        return "any moment" if self.joined else "while it was loaded"
+        return "any moment" if self.reading_s is not None else "while it started"
+
+    def _said(self, words: str) -> bool:
+        return self.log.exists() and words in self.log.read_text(errors="replace")
 
 
 class Fleet:
@@ -142,7 +156,7 @@ class Fleet:
         elif plan.where:
             if plan.how == "freeze" and process.stopped:
                 self._froze(member, plan.where)
-            elif member.age > plan.patience_s:
+            elif (member.reading_s or 0) > plan.patience_s or (member.reading_s is None and member.age > _STARTING_S):
                 self.not_reached[plan.where] += 1
                 member.plan = plan.anywhere(plan.how, 0.0)
         elif member.age > plan.after_s:
@@ -200,7 +214,8 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 raise ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM, all being well") from None
             said = whole(member.log)
-            if member.asked_at is not None and code not in (0, -signal.SIGKILL) and not known_bug(said):
+            started = member.asked_at is not None and member.reading_s is not None
+            if started and code not in (0, -signal.SIGKILL) and not known_bug(said):
                 raise ChaosError(f"{member.log}: SIGTERM ended it with code {code}\n{said[-3000:]}")
             self._ended(member, code)
 

@@ -15,9 +15,9 @@ FAILPOINTS = (
     "in-revoke",
     "checkpoint",
 )
-_PATIENCE_S = 20.0
-"""How long a failpoint is waited for; then it counts as not reached, and the writer is killed where it is."""
-_SELDOM = {"in-revoke": 30.0, "checkpoint": 30.0}
+_PATIENCE_S = 8.0
+"""How long a writer that reads is given to come to its failpoint; then it is killed where it is."""
+_SELDOM = {"in-revoke": 15.0, "checkpoint": 15.0}
 """The same for those that are seldom passed."""
 
 
