@@ -191,7 +191,7 @@ class Fleet:
             self.kills[where or member.plan.where or member.anywhere] += 1
         elif code == 0 and member.asked_at is not None:
             self.asked += 1
-        elif code == 1 and "playlake: " in said:
+        elif code in (1, -signal.SIGTERM) and "playlake: " in said:  # -15: asked while it was ending already
             if bug := known_bug(said):
                 self.known_bugs[bug] += 1
             self.gave_up += 1  # broker or store away at its start: a supervisor starts it again, and so do we
