@@ -42,6 +42,8 @@ from playlake.warehouse.publish import current
 from tests.support import Cli
 
 DAY = 24
+LAND_FOR = "8s"
+"""As ORCHESTRATION_LAND_FOR, which is 5m unless set: where plays come all the time, nothing is ever idle."""
 STAGES = ("silver", "silver-tests", "gold", "gold-tests", "recommendations", "publish")
 WRONG = ("lost", "doubled", "unreadable", "misplaced")
 
@@ -137,7 +139,7 @@ class Soak:
         since = self._since if all(0 <= v <= now.get(t, -1) for t, v in self._since.items()) else {}
         if not (dag("lake", "pending")["pending"] or self._arrived(since)["total"]):
             return
-        dag("land", "--until-idle", "--for", "5m")
+        dag("land", "--until-idle", "--for", LAND_FOR)
         found = self._arrived(since)
         hour.rows = found["total"]
         hour.files = self._verify()
