@@ -26,19 +26,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
 from deltalake import DeltaTable
 
+from bench import soak_end
 from bench.measure import ROOT, say
 from bench.soak_chart import chart
 from bench.soak_world import Dag, FailedError, Kept, Killer, Watch, sizes
-from playlake import events
 from playlake.lake import tables
 from playlake.lake.options import storage_options
-from playlake.settings import load_settings
-from playlake.warehouse.build import folder
-from playlake.warehouse.publish import current
 from tests.support import Cli
 
 DAY = 24
@@ -218,56 +214,19 @@ class Soak:
         if any(wrong.values()):
             self.problems.append(f"at the end verify says {wrong}")
         acknowledged = set(self._ids_file.read_text().split("\n")) - {""}
-        missing = acknowledged - self._ids()
+        missing = acknowledged - soak_end.ids(self.cli)
         if missing:
             self.problems.append(f"{len(missing)} acknowledged events are not in the lake")
+        gold = soak_end.compare_gold(self.cli, self._work)
+        if different := {name: rows for name, rows in gold.items() if rows}:
+            self.problems.append(f"gold is not equal to its rebuild: {different}")
         return {
             **wrong,
             "acknowledged": len(acknowledged),
             "missing": len(missing),
             "in_log": sum(p["in_log"] for p in report["partitions"]),
-            "gold": self._compare_gold(),
+            "gold": gold,
         }
-
-    def _ids(self) -> set[str]:
-        settings = self.cli.settings()
-        found: set[str] = set()
-        for topic in (events.PLAYS, events.SKIPS, events.LIKES):
-            table = DeltaTable(
-                f"s3://{settings.s3_bucket}/{tables.FOLDERS[topic]}", storage_options=storage_options(settings)
-            )
-            found.update(table.to_pyarrow_table(columns=["event_id"])["event_id"].to_pylist())
-        return found
-
-    def _compare_gold(self) -> dict[str, int]:
-        """By table of gold, rows that are in one of the two and not in the other."""
-        builds = []
-        for name, command in (("hourly", ("build",)), ("rebuilt", ("build", "--full-refresh"))):
-            self.cli.json(*command, timeout=1200)
-            published = current(folder(load_settings(_env_file=None, home=self.cli.home)))
-            assert published
-            builds.append(shutil.copyfile(published.path, self._work / f"{name}.duckdb"))
-        with duckdb.connect() as connection:
-            for name, path in zip(("hourly", "rebuilt"), builds, strict=True):
-                connection.execute(f"attach '{path}' as {name} (read_only)")
-            names = [
-                connection.execute(
-                    "select table_name from duckdb_tables() where database_name = ? and schema_name = 'gold'"
-                    " order by 1",
-                    [database],
-                ).fetchall()
-                for database in ("hourly", "rebuilt")
-            ]
-            if names[0] != names[1] or not names[0]:
-                self.problems.append(f"gold's tables are not the same: {names}")
-            found = {}
-            for (table,) in names[0]:
-                one, other = f"select * from hourly.gold.{table}", f"select * from rebuilt.gold.{table}"
-                query = f"select count(*) from (({one} except all {other}) union all ({other} except all {one}))"
-                found[str(table)] = int(connection.execute(query).fetchall()[0][0])
-        if different := {name: rows for name, rows in found.items() if rows}:
-            self.problems.append(f"gold is not equal to its rebuild: {different}")
-        return found
 
     def svg(self) -> str:
         """Memory and disk by hour."""

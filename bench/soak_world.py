@@ -84,8 +84,12 @@ class Killer(threading.Thread):
     def run(self) -> None:
         """Kill until stopped."""
         try:
+            deck: list[str] = []
             while not self._stopped.wait(self._rng.uniform(0.4, 1.6) * self._every_s):
-                self._strike(self._rng.choice(VICTIMS))
+                if not deck:
+                    deck = list(VICTIMS)
+                    self._rng.shuffle(deck)
+                self._strike(deck.pop())
         except BaseException as error:  # noqa: BLE001 - raised by stop()
             self.error = error
 
