@@ -1,7 +1,7 @@
 """What small files cost a reader, and what compaction gives back. Prints a Markdown table.
 
-Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1,440 commits and a busy one with 8,640
-(10 plays a second), of 100 plays each, with the day's own time stamps, on the embedded store. Files, log entries and a
+Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1,440 commits and a busy one with 4,320
+(5 plays a second), of 100 plays each, with the day's own time stamps, on the embedded store. Files, log entries and a
 checkpoint every 100 versions are as deltalake writes them, but put there directly, which takes a tenth of the time.
 The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans each as a build
 does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
@@ -38,7 +38,7 @@ from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from playlake.warehouse import duck
 
-DAYS = (1_440, 8_640)
+DAYS = (1_440, 4_320)
 """Commits a day."""
 DAY_US = 86_400_000_000
 ROWS = 100
@@ -50,6 +50,9 @@ LIMIT = 1.2
 PARTITIONS = 4
 TOPIC_ID = "11111111-1111-1111-1111-111111111111"
 HAND_MADE = "by_hand/plays.parquet"
+HAND_MADE_PARTS = "by_hand/plays-in-row-groups.parquet"
+PART_ROWS = 122_880
+"""Rows of a row group as DuckDB writes them; pyarrow makes one group of a whole day, which one core reads."""
 
 PLAYS = """
 select
@@ -129,13 +132,16 @@ def commit(store: Store, folder: str, version: int, hour: dict[str, str], rows: 
 
 
 def by_hand(settings: Settings, uri: str) -> int:
-    """One file of all rows, as a person would write it; its bytes."""
+    """One file of all rows, as a person would write it, and one in row groups; bytes of the first."""
     rows = DeltaTable(uri, storage_options=storage_options(settings)).to_pyarrow_table().sort_by(ORDER)
-    made = pa.BufferOutputStream()
-    pq.write_table(rows.drop_columns(list(PARTITION_COLUMNS)), made, compression="zstd")
-    body = made.getvalue().to_pybytes()
-    Store(settings).write(HAND_MADE, body)
-    return len(body)
+    sizes = []
+    for key, groups in ((HAND_MADE, None), (HAND_MADE_PARTS, PART_ROWS)):
+        made = pa.BufferOutputStream()
+        pq.write_table(rows.drop_columns(list(PARTITION_COLUMNS)), made, compression="zstd", row_group_size=groups)
+        body = made.getvalue().to_pybytes()
+        Store(settings).write(key, body)
+        sizes.append(len(body))
+    return sizes[0]
 
 
 def scan(settings: Settings, relation: str, rows: int) -> float:
@@ -173,8 +179,15 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     land(settings, table, commits)
     size = by_hand(settings, table.uri)
     delta = f"delta_scan('{table.uri}')"
-    hand = f"read_parquet('s3://{settings.s3_bucket}/{HAND_MADE}', hive_partitioning = false)"
-    scans = {"delta": lambda: scan(settings, delta, rows), "hand": lambda: scan(settings, hand, rows)}
+    one, parts = (
+        f"read_parquet('s3://{settings.s3_bucket}/{key}', hive_partitioning = false)"
+        for key in (HAND_MADE, HAND_MADE_PARTS)
+    )
+    scans = {
+        "delta": lambda: scan(settings, delta, rows),
+        "hand": lambda: scan(settings, one, rows),
+        "parts": lambda: scan(settings, parts, rows),
+    }
     before = medians(scans, TURNS_BEFORE)
     started = time.monotonic()
     done = compact(settings, table)
@@ -182,6 +195,7 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     after = medians(scans, TURNS)
     files = {"before": done.files_before, "after": done.files_after, "hand": 1, "hand bytes": size}
     times = {"before": before["delta"], "hand before": before["hand"], "after": after["delta"], "hand": after["hand"]}
+    times["parts"] = after["parts"]
     return times, files, done, took
 
 
@@ -201,6 +215,7 @@ def day(commits: int) -> float:
         ("before", files["before"], done.bytes_before, seconds["before"], seconds["hand before"]),
         (f"compacted in {took:.1f} s", files["after"], done.bytes_after, seconds["after"], seconds["hand"]),
         ("one file made by hand", 1, files["hand bytes"], seconds["hand"], seconds["hand"]),
+        (f"the same in row groups of {PART_ROWS:,}", 1, files["hand bytes"], seconds["parts"], seconds["hand"]),
     ]
     for name, count, size, time_s, beside in rows:
         print(

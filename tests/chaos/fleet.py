@@ -6,7 +6,6 @@ A writer that has ended is followed by another with the next plan.
 from __future__ import annotations
 
 import random
-import re
 import signal
 import subprocess
 import threading
@@ -25,12 +24,6 @@ FROZEN_S = 8.0
 """Longer than the session's timeout, 6 s: the group gives the partitions away meanwhile."""
 GROUP = "playlake-lake"
 _BROKEN = ("Traceback", "panicked", "This is a bug")
-_KNOWN = {
-    "the check at the start lets its client's error pass": "_playlake_probe.*This is a bug",
-    "positions and rows are read from the store without words for its errors": "Kernel error.*This is a bug",
-    "a rebalance while the writer leaves": "cannot schedule new futures after shutdown. This is a bug",
-}
-"""Bugs of the writer that are known and cost no data: counted and shown. Take out what has been mended."""
 _PAUSE_S = 0.5
 """After a writer that could not start, as a supervisor would."""
 _STARTING_S = 45.0
@@ -43,18 +36,13 @@ class ChaosError(AssertionError):
     """Something that must hold does not."""
 
 
-def known_bug(said: str) -> str:
-    """Which of the known bugs this tells of, if any."""
-    return next((name for name, pattern in _KNOWN.items() if re.search(pattern, said, re.DOTALL)), "")
-
-
 def whole(log: Path) -> str:
     """What a process has said.
 
     :raises ChaosError: when it tells of an error that nobody foresaw.
     """
     said = log.read_text(errors="replace") if log.exists() else ""
-    if any(word in said for word in _BROKEN) and not known_bug(said):
+    if any(word in said for word in _BROKEN):
         raise ChaosError(f"{log}: an error that nobody foresaw\n{said[-3000:]}")
     return said
 
@@ -119,7 +107,6 @@ class Fleet:
         """Failpoints that a writer did not come to in time."""
         self.asked = self.gave_up = self._number = 0
         self._size, self._apart = 1, False
-        self.known_bugs: Counter[str] = Counter()
         self._next_at = 0.0
         self._lock = threading.RLock()
         """The weather, in a thread of its own, kills members too."""
@@ -192,8 +179,6 @@ class Fleet:
         elif code == 0 and member.asked_at is not None:
             self.asked += 1
         elif code in (1, -signal.SIGTERM) and "playlake: " in said:  # -15: asked while it was ending already
-            if bug := known_bug(said):
-                self.known_bugs[bug] += 1
             self.gave_up += 1  # broker or store away at its start: a supervisor starts it again, and so do we
             self._next_at = time.monotonic() + _PAUSE_S
         else:
@@ -215,7 +200,7 @@ class Fleet:
                 raise ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM, all being well") from None
             said = whole(member.log)
             started = member.asked_at is not None and member.reading_s is not None
-            if started and code not in (0, -signal.SIGKILL) and not known_bug(said):
+            if started and code not in (0, -signal.SIGKILL):
                 raise ChaosError(f"{member.log}: SIGTERM ended it with code {code}\n{said[-3000:]}")
             self._ended(member, code)
 

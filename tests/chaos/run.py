@@ -45,7 +45,6 @@ class Done:
     zombies: int = 0
     asked: int = 0
     gave_up: int = 0
-    known_bugs: dict[str, int] = field(default_factory=dict)
     not_reached: dict[str, int] = field(default_factory=dict)
     acknowledged: int = 0
     bad: int = 0
@@ -72,7 +71,6 @@ class Done:
             ("writer killed", self.at),
             ("writer frozen", self.frozen_at),
             ("failpoint not reached in time", self.not_reached),
-            ("known bug, no data lost", self.known_bugs),
             ("compactor killed", self.compactors),
             ("compactor frozen", self.compactors_frozen),
             ("around them", self.faults),
@@ -142,7 +140,6 @@ def run(
     done.kills, done.zombies = count(), fleet.zombies.total()
     done.asked, done.gave_up = fleet.asked, fleet.gave_up
     done.acknowledged, done.bad = feed.book.acknowledged, len(feed.book.bad)
-    done.known_bugs = dict(fleet.known_bugs)
     done.not_reached = dict(fleet.not_reached)
     done.at, done.frozen_at = dict(fleet.kills), dict(fleet.zombies)
     done.compactors_frozen = dict(weather.frozen)

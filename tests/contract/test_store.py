@@ -87,6 +87,22 @@ def test_a_store_that_ignores_conditional_put_is_refused(store: Store) -> None:
     assert store.keys("bronze") == []
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_store_that_fails_during_the_check_is_no_proof_of_anything(store: Store, number: int) -> None:
+    """An error that is no refusal must neither pass for one nor be a traceback."""
+    real, calls = store._fs.call_s3, []
+
+    def failing(method: str, **arguments: object) -> object:
+        calls.append(method)
+        if len(calls) == number:
+            raise OSError(16, "Please reduce your request rate.")  # what s3fs makes of 503
+        return real(method, **arguments)
+
+    store._fs.call_s3 = failing
+    with pytest.raises(UnavailableError, match="reduce your request rate"):
+        store.check_conditional_put()
+
+
 def test_wrong_keys_are_an_error_without_the_secret_in_it(settings: Settings) -> None:
     wrong = settings.model_copy(update={"s3_secret_key": SecretStr("not-the-secret-key")})
     with pytest.raises(UnavailableError) as raised:

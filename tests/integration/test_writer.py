@@ -18,8 +18,10 @@ from deltalake import DeltaTable
 from kafka import KafkaAdminClient
 
 from playlake import events
-from playlake.broker import Admin, Producer
+from playlake.broker import Admin, Producer, TopicPartition
+from playlake.lake import tables
 from playlake.lake.options import storage_options
+from playlake.lake.writer import Writer
 from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -30,6 +32,7 @@ def own(tmp_path: Path) -> Iterator[Cli]:
     """A stack that only one test uses, as it does to it what others would not like."""
     made = Cli(tmp_path / "home", flush_seconds=1)
     made("up")
+    made("land", "--until-idle")  # makes the tables
     yield made
     made("down")
 
@@ -64,11 +67,6 @@ def landed(cli: Cli, ids: list[str]) -> bool:
     return set(ids) <= set(bronze_ids(cli))
 
 
-def lines(process: subprocess.Popen[str]) -> list[str]:
-    """What an ended command wrote to standard error."""
-    return end(process, signal.SIGTERM, timeout=60).err.splitlines()
-
-
 def test_sigterm_lands_what_is_buffered(cli: Cli) -> None:
     patient = Cli(cli.home, flush_seconds=3600, flush_rows=10**6)
     with patient.start("land", "--json") as writer:
@@ -90,31 +88,35 @@ def test_for_some_time(cli: Cli) -> None:
     assert landed(cli, ids)
 
 
+def lands(writer: subprocess.Popen[str]) -> bool:
+    """Wait until a writer has landed something: it has partitions of its own."""
+    assert writer.stderr is not None
+    return any("rows landed" in line for line in writer.stderr)
+
+
 def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
     eager = Cli(cli.home, flush_seconds=1)
-    feed = cli.start("simulate", "--rate", "200", "--for", "30s", "--json")
+    feed = cli.start("simulate", "--rate", "200", "--json")
     writers = [eager.start("land", "--json")]
-    time.sleep(6)
+    assert lands(writers[0])
     writers += [eager.start("land", "--json") for _ in range(2)]
-    time.sleep(8)
+    assert all(map(lands, writers[1:]))
     ended = [end(writers.pop(0), signal.SIGTERM, timeout=60)]
-    time.sleep(5)
+    time.sleep(3)
     writers[0].kill()
     writers.pop(0).communicate()
-    out, err = feed.communicate(timeout=120)
-    assert feed.returncode == 0, err
-    time.sleep(8)
+    time.sleep(8)  # the session of the one that was killed runs out, the last one takes over
+    sent = end(feed, timeout=120)
+    assert sent.code == 0, sent.err
     ended.append(end(writers.pop(), signal.SIGTERM, timeout=60))
     assert [done.code for done in ended] == [0, 0], [done.err for done in ended]
-    assert all(sum(done.json["rows"].values()) > 0 for done in ended), "each had partitions of its own"
     cli("land", "--until-idle")
     assert_whole(cli)
-    assert json.loads(out)["produced"] > 5000
+    assert sent.json["produced"] > 2000
 
 
 def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     """Uploads are not on the polling thread: the group's session is 6 s, the store hangs for 20."""
-    own("land", "--until-idle")
     writer = own.start("land", "--json")
     first = send(own, play())
     wait_for(lambda: landed(own, first))
@@ -132,26 +134,25 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     wait_for(lambda: landed(own, ids), 90)
     done = end(writer, signal.SIGTERM)
     assert done.code == 0, done.err
-    assert done.err.count("partitions assigned") == 1, done.err
+    assert done.json["assignments"] == 1, "it never fell out of the group"
     assert_whole(own)
 
 
 def test_a_topic_made_anew_starts_over(own: Cli) -> None:
-    writer = own.start("land", "--json")
+    """With the writer at rest: librdkafka 2.16 crashes when a topic is made anew under it on Tansu (docs/lake.md)."""
     before = send(own, *(play() for _ in range(30)))
-    wait_for(lambda: landed(own, before), 90)
+    own("land", "--until-idle")
     admin = KafkaAdminClient(bootstrap_servers=own.settings().kafka_bootstrap)
     admin.delete_topics([events.PLAYS])
     admin.close()
     after = send(own, *(play() for _ in range(10)))  # fewer: the offsets of before are past its end
-    wait_for(lambda: landed(own, after), 120)
-    done = end(writer, signal.SIGTERM)
-    assert done.code == 0, done.err
-    assert "the topic was made anew" in done.err
+    done = own("land", "--until-idle")
+    assert "made anew" in done.err
     report = assert_whole(own)
     former = [p for p in report["partitions"] if "former" in p["topic"]]
     assert sum(p["in_bronze"] for p in former) == 30
-    assert landed(own, before), "what landed before stays"
+    assert landed(own, [*before, *after]), "what landed before stays"
+    assert "made anew" not in own("land", "--until-idle").err, "told once"
 
 
 def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:
@@ -177,3 +178,25 @@ def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:
     assert dead.to_pyarrow_table()["reason"].to_pylist() == ["Expected `str | null`, got `int` - at `$.mood`"]
     assert_whole(own)
     own("build")  # the models go on as before
+
+
+def test_a_rebalance_while_the_writer_leaves_is_let_pass(cli: Cli) -> None:
+    """Closing the consumer may still assign partitions, when there is nobody left to look them up."""
+    writer = Writer(cli.settings(), group=f"leaving-{uuid.uuid4().hex}")
+    writer.run(until_idle=True)
+    assert writer._assigned([TopicPartition(events.PLAYS, 0)]) == {}
+    writer._revoked([TopicPartition(events.PLAYS, 0)])
+
+
+def test_a_store_that_goes_between_two_looks_is_said(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tables.dead_letters(own.settings())
+    send(own, play(played_at="never"))
+    own("land", "--until-idle")
+    table.open()
+    with Admin(own.settings()) as admin:
+        topic_id = admin.topics(events.TOPICS)[events.PLAYS].topic_id
+    own.kill("store")
+    monkeypatch.setattr(table, "refresh", lambda: None)  # the look before went well
+    with pytest.raises(tables.WriteFailedError, match="could not be read"):
+        [table.offsets_from(topic_id, partition, 0) for partition in range(4)]  # one of them has the dead letter
+    own("up")

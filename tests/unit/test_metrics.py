@@ -23,7 +23,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def run(*offsets: int, partition: int = 0) -> Run:
-    return Run.of(TOPIC, partition, list(offsets), [0] * len(offsets), [b"key"] * len(offsets), [b"12345"] * len(offsets))
+    n = len(offsets)
+    return Run.of(TOPIC, partition, offsets, [0] * n, [b"key"] * n, [b"12345"] * n)
 
 
 def test_counts_what_is_read_and_what_is_committed() -> None:

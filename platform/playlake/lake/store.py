@@ -86,20 +86,29 @@ class Store:
         """
         key = f"bronze/_playlake_probe/{uuid.uuid4().hex}"
         put = {"Bucket": self._settings.s3_bucket, "Key": key, "Body": b"probe", "IfNoneMatch": "*"}
+        # Refused at once: a reply was lost, and the client tried again.
+        refused = self._refuses(put) or self._refuses(put)
         try:
-            self._fs.call_s3("put_object", **put)
-        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self.failed("writing to it", error) from error
-        try:
-            self._fs.call_s3("put_object", **put)
-        except (OSError, botocore.exceptions.ClientError):
-            return  # refused, as it must be
-        finally:
             self._fs.call_s3("delete_object", Bucket=self._settings.s3_bucket, Key=key)
+        except ERRORS as error:
+            raise self.failed("removing from it", error) from error
+        if refused:
+            return
         raise PlaylakeError(
             f"The object store {self._where} ignores conditional PUT (If-None-Match), so two writers could overwrite"
             " each other's commits. playlake does not write to it: use one that honours it (AWS S3, MinIO, SeaweedFS)."
         )
+
+    def _refuses(self, put: Mapping[str, Any]) -> bool:
+        try:
+            self._fs.call_s3("put_object", **put)
+        except ERRORS as error:
+            cause = error if isinstance(error, botocore.exceptions.ClientError) else error.__cause__
+            status = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if isinstance(error, FileExistsError) or status in (409, 412):
+                return True
+            raise self.failed("writing to it", error) from error  # unwell is not unwilling
+        return False
 
     def write(self, key: str, body: bytes) -> None:
         """Put one object."""

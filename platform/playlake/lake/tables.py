@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -151,12 +152,14 @@ class Table:
 
     def position(self, app: str) -> int | None:
         """The next offset of a partition, at the version last seen."""
-        found: int | None = self._delta.transaction_version(app)
+        with self._telling("read"):
+            found: int | None = self._delta.transaction_version(app)
         return found
 
     def rows(self) -> int:
         """Rows at the version last seen, by the log."""
-        return int(sum(pa.table(self._delta.get_add_actions(flatten=True))["num_records"].to_pylist()))
+        with self._telling("read"):
+            return int(sum(pa.table(self._delta.get_add_actions(flatten=True))["num_records"].to_pylist()))
 
     @property
     def added_columns(self) -> dict[str, pa.DataType]:
@@ -246,12 +249,13 @@ class Table:
         import pyarrow.dataset as ds
 
         self.refresh()
-        found = self._delta.to_pyarrow_table(
-            columns=["_kafka_offset"],
-            filters=(ds.field("_kafka_topic_id") == topic_id)
-            & (ds.field("_kafka_partition") == partition)
-            & (ds.field("_kafka_offset") >= start),
-        )
+        with self._telling("read"):
+            found = self._delta.to_pyarrow_table(
+                columns=["_kafka_offset"],
+                filters=(ds.field("_kafka_topic_id") == topic_id)
+                & (ds.field("_kafka_partition") == partition)
+                & (ds.field("_kafka_offset") >= start),
+            )
         return frozenset(found.column("_kafka_offset").to_pylist())
 
     def live(self, version: int) -> Live:
@@ -285,6 +289,14 @@ class Table:
         except (OSError, DeltaError) as error:
             raise self._failed("pruned", error) from error
         return list(found)
+
+    @contextmanager
+    def _telling(self, verb: str) -> Iterator[None]:
+        """Make of the clients' errors one that says what it means."""
+        try:
+            yield
+        except (OSError, DeltaError, pa.ArrowException) as error:
+            raise self._failed(verb, error) from error
 
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
         return WriteFailedError(

@@ -51,6 +51,8 @@ class Landed:
     dead_letters: int = 0
     commits: int = 0
     fenced: int = 0
+    assignments: int = 0
+    """How often the group gave us partitions: once, unless members come, go or fall out."""
     seconds: float = 0.0
 
     @property
@@ -135,6 +137,7 @@ class Writer:
         """Whether what is to be read is not what the consumer was told."""
         self._stop = False
         self._draining = False
+        self._left = False
         self._failures = 0
         self._patient = True
         self._again_at = 0.0
@@ -166,6 +169,7 @@ class Writer:
             self._loop(consumer, until, idle_s)
             self._finish(consumer)
         finally:
+            self._left = True  # closing the consumer may still tell of a rebalance
             self._thread.shutdown()  # a commit under way ends by itself, and its retries too
             consumer.close()
             self._landing.close()
@@ -253,6 +257,7 @@ class Writer:
     # -- partitions ------------------------------------------------------------------------------------------------
 
     def _assigned(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.landed.assignments += 1
         self._mine.update(partitions)
         self._unplaced.update(partitions)
         _log.info("partitions assigned", partitions=len(partitions))
@@ -290,7 +295,7 @@ class Writer:
 
     def _start(self, now: float) -> None:
         """Begin the next piece, if none is under way."""
-        if self._job or now < self._again_at:
+        if self._job or self._left or now < self._again_at:
             return
         if self._unplaced:
             wanted = frozenset(self._unplaced)

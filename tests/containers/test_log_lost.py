@@ -1,0 +1,100 @@
+"""A broker whose log is not what it was: topics made anew under the writer, retention that was faster, holes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as KafkaPartition
+
+from playlake import events
+from tests.containers import servers
+from tests.containers.test_path import ContainerCli
+from tests.integration.test_writer import landed, play, send
+from tests.support import assert_whole, end, wait_for
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerCli]:
+    """Servers that only one test uses: their topics have playlake's names, and are deleted."""
+    servers.require_docker()
+    with servers.running(tmp_path_factory.mktemp("lost") / "home") as settings:
+        made = ContainerCli(settings)
+        made.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
+        made("land", "--until-idle")  # makes topics and tables
+        yield made
+
+
+def admin(cli: ContainerCli) -> Any:
+    return KafkaAdminClient(bootstrap_servers=cli.own.kafka_bootstrap)
+
+
+def partition_of(cli: ContainerCli) -> tuple[int, int]:
+    """The one partition that has plays, and its end."""
+    report = cli.json("lake", "verify", check=None)
+    found = [p for p in report["partitions"] if p["topic"] == events.PLAYS and p["in_log"]]
+    assert len(found) == 1, found
+    return found[0]["partition"], found[0]["log_end"]
+
+
+def test_a_topic_made_anew_under_the_writer(own: ContainerCli) -> None:
+    writer = own.start("land", "--json")
+    before = send(own, *(play() for _ in range(30)))
+    wait_for(lambda: landed(own, before), 90)
+    client = admin(own)
+    client.delete_topics([events.PLAYS])
+    client.close()
+    after = send(own, *(play() for _ in range(10)))  # fewer: the offsets of before are past its end
+    wait_for(lambda: landed(own, after), 180)
+    done = end(writer, signal.SIGTERM)
+    assert done.code == 0, done.err
+    assert "made anew" in done.err
+    report = assert_whole(own)
+    former = [p for p in report["partitions"] if "former" in p["topic"]]
+    assert sum(p["in_bronze"] for p in former) == 30
+    assert landed(own, before), "what landed before stays"
+
+
+def test_what_retention_deleted_before_it_was_landed_is_told(own: ContainerCli) -> None:
+    first = send(own, *(play() for _ in range(5)))
+    own("land", "--until-idle")
+    send(own, *(play() for _ in range(7)))
+    partition, following = partition_of(own)
+    client = admin(own)
+    client.delete_records({KafkaPartition(events.PLAYS, partition): following})
+    client.close()
+    last = send(own, *(play() for _ in range(3)))
+    done = own("land", "--until-idle")
+    assert "deleted from Kafka before they were landed" in done.err
+    assert landed(own, [*first, *last])
+    found = own("lake", "verify", "--json", check=1).json
+    mine = next(p for p in found["partitions"] if p["topic"] == events.PLAYS and p["partition"] == partition)
+    assert (mine["lost"], mine["doubled"], mine["expired"], mine["pending"]) == (0, 0, 7, 0)
+    again = own("land", "--until-idle")
+    assert "deleted from Kafka" not in again.err, "told once"
+
+
+def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:
+    producer = ck.Producer({"bootstrap.servers": own.own.kafka_bootstrap, "transactional.id": "test"})
+    producer.init_transactions(30)
+    kept = []
+    for number in range(6):
+        producer.begin_transaction()
+        one = play()
+        producer.produce(events.PLAYS, json.dumps(one).encode(), key=b"ada")
+        if number % 2:
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+            kept.append(one["event_id"])
+    own("land", "--until-idle")
+    assert landed(own, kept)
+    report = assert_whole(own)
+    assert sum(p["in_bronze"] for p in report["partitions"]) == len(kept)
