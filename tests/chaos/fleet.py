@@ -12,7 +12,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playlake.failpoints import VARIABLE
@@ -108,6 +109,7 @@ class Fleet:
         self.asked = self.gave_up = self._number = 0
         self._size, self._apart = 1, False
         self._next_at = 0.0
+        self._held = False
         self._lock = threading.RLock()
         """The weather, in a thread of its own, kills members too."""
 
@@ -120,7 +122,7 @@ class Fleet:
         with self._lock:
             for member in list(self.members):
                 self._look_at(member)
-            while len(self.members) < self._size and time.monotonic() >= self._next_at:
+            while not self._held and len(self.members) < self._size and time.monotonic() >= self._next_at:
                 self._start()
 
     def _start(self) -> None:
@@ -204,12 +206,18 @@ class Fleet:
                 raise ChaosError(f"{member.log}: SIGTERM ended it with code {code}\n{said[-3000:]}")
             self._ended(member, code)
 
-    def kill_members(self, why: str) -> None:
-        """kill -9 of all who run, as one of the things that happen."""
+    @contextmanager
+    def without_members(self, why: str) -> Iterator[None]:
+        """kill -9 of all who run, as one of the things that happen; nobody is started until the context ends."""
         with self._lock:
+            self._held = True
             for member in list(self.members):
                 member.process.kill()
                 self._ended(member, member.process.wait(), why)
+        try:
+            yield
+        finally:
+            self._held = False
 
     def kill_all(self) -> None:
         """End all, whatever they do: a run that has failed."""

@@ -29,7 +29,7 @@ from tests.chaos.forks import Nursery
 from tests.chaos.stacks import STACKS, Stack
 from tests.chaos.weather import Weather
 
-ROUNDS = ((1, False, 8), (2, False, 20), (3, False, 30), (3, True, 30), (3, True, 30))
+ROUNDS = ((1, False, 8), (2, False, 20), (3, False, 30), (3, True, 30), (5, True, 50))
 """How many writers, whether each is in a group of its own, and how many kills until all is checked."""
 
 

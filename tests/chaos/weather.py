@@ -210,18 +210,12 @@ class Weather:
     @contextmanager
     def _offsets_deleted(self) -> Iterator[None]:
         """A group that nobody is in loses its offsets: all who are in it are killed before."""
-        self._fleet.kill_members("before group offsets were deleted")
-        admin = AdminClient(config.librdkafka(self._stack.direct))
-        until = time.monotonic() + 30
-        while True:
-            try:
-                admin.delete_consumer_groups([GROUP], request_timeout=10)[GROUP].result()
-                break
-            except ck.KafkaException as error:
-                if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND:
-                    break  # nothing has been committed to it yet
+        with self._fleet.without_members("before group offsets were deleted"):
+            admin = AdminClient(config.librdkafka(self._stack.direct))
+            until = time.monotonic() + 30
+            while (error := _deleted(admin)) is not None:
                 if time.monotonic() > until:  # its dead members are forgotten after the session's timeout
-                    raise ChaosError(f"the group's offsets could not be deleted: {error}") from error
+                    raise ChaosError(f"the group's offsets could not be deleted: {error}")
                 time.sleep(0.5)
         yield
 
@@ -270,3 +264,12 @@ class Weather:
             process.kill()
             process.wait()
         self._compactors.clear()
+
+
+def _deleted(admin: AdminClient) -> ck.KafkaException | None:
+    """Why the group could not be deleted; None where there is none any more."""
+    try:
+        admin.delete_consumer_groups([GROUP], request_timeout=10)[GROUP].result()
+    except ck.KafkaException as error:
+        return None if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND else error
+    return None
