@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test model lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify clean
+.PHONY: help install demo build docs up down logs airflow test model chaos soak lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -49,6 +49,14 @@ model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a qu
 	@scripts/bootstrap.sh dev
 	@MODEL_SCHEDULES=$(or $(SCHEDULES),100000) .venv/bin/python -m pytest -n 0 tests/unit/test_exactly_once.py
 
+chaos: ## Writers killed and frozen while all around them fails (SEED=…, KILLS=500, STACK=embedded|kafka; docs/chaos.md)
+	@scripts/bootstrap.sh dev
+	@PYTHONPATH=. .venv/bin/python -m tests.chaos.run --kills $(or $(KILLS),500) --stack $(or $(STACK),embedded) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: ## 48 simulated hours of the DAGs' commands under kills, gold beside a rebuild (ARGS="--cycles 6"; docs/chaos.md)
+	@scripts/bootstrap.sh dev
+	@PYTHONPATH=. .venv/bin/python bench/soak.py $(ARGS)
+
 lint: ## Lint, types, import rules and dbt parse only
 	@scripts/bootstrap.sh dev
 	@scripts/lint.sh
@@ -57,7 +65,7 @@ format: ## Format the Python code
 	@scripts/bootstrap.sh dev
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: bench-warehouse bench-writer bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (two hours; docs/benchmarks.md)
+bench: bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (two hours; docs/benchmarks.md)
 
 bench-clone: ## Measure make demo and make test in a fresh clone
 	@bench/fresh_clone.sh
@@ -70,6 +78,10 @@ bench-warehouse: ## Measure builds of 1, 5 and 20 million plays, and similarity 
 bench-writer: ## Measure the lake writer beside Quix Streams, a plain loop and bare librdkafka (ARGS="--only bare ours")
 	@scripts/bootstrap.sh dev
 	@.venv/bin/python bench/writer.py $(ARGS)
+
+bench-recovery: ## Measure how soon the lag is 0 again after kill -9 of the writer under 1,000 plays a second
+	@scripts/bootstrap.sh dev
+	@PYTHONPATH=. .venv/bin/python bench/recovery.py $(ARGS)
 
 bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
 	@scripts/bootstrap.sh dev

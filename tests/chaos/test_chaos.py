@@ -1,0 +1,100 @@
+"""A short run of `make chaos`, and that its check finds what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from playlake import events
+from playlake.lake import tables
+from playlake.lake.options import storage_options
+from tests.chaos.check import check
+from tests.chaos.clock import WallClock
+from tests.chaos.feed import Feed
+from tests.chaos.fleet import ChaosError
+from tests.chaos.forks import Nursery
+from tests.chaos.run import run
+from tests.chaos.stacks import Stack
+
+SEED = int(os.environ.get("CHAOS_SEED", "20261126"))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("chaos"), SEED) as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_writers_that_die_and_freeze_lose_and_double_nothing(stack: Stack, tmp_path: Path) -> None:
+    done = run(stack, tmp_path, seed=SEED, kills=15, rate=80, stall_s=4.0)
+    print(done.markdown())
+    assert done.kills >= 15
+    assert done.acknowledged > 500
+    assert done.bad > 5
+    assert {n for name, n in done.verified.items() if name != "files"} == {0}
+
+
+@contextmanager
+def _finding(what: str) -> Iterator[None]:
+    with pytest.raises(ChaosError, match=what):
+        yield
+
+
+@pytest.mark.slow
+def test_the_check_finds_what_is_missing_strange_changed_and_doubled(tmp_path: Path) -> None:
+    with Stack(tmp_path, SEED) as stack:
+        feed = Feed(stack.direct, SEED, 300, idempotent=stack.idempotent)
+        feed.start()
+        while len(feed.book.bad) < 5:
+            feed.join(0.2)
+        feed.settle()
+        book = feed.book
+        feed.go_on()
+        feed.stop()
+        assert check(stack, book)["lost"] == 0
+        name = min(book.bad)
+        book.good[events.PLAYS].add("never-sent")
+        with _finding("acknowledged events are not in the lake"):
+            check(stack, book)
+        book.good[events.PLAYS].discard("never-sent")
+        value = book.bad.pop(name)
+        with _finding("were no bad messages"):
+            check(stack, book)
+        book.bad[name] = b"changed"
+        with _finding("bytes are not what was sent"):
+            check(stack, book)
+        book.bad[name] = value
+        book.bad["never-sent"] = b""
+        with _finding("not in dead letters exactly once"):
+            check(stack, book)
+        del book.bad["never-sent"]
+        uri = f"s3://{stack.direct.s3_bucket}/{tables.FOLDERS[events.PLAYS]}"
+        options = storage_options(stack.direct)
+        one = DeltaTable(uri, storage_options=options).to_pyarrow_table().slice(0, 1)
+        write_deltalake(uri, one, mode="append", storage_options=options)
+        with _finding("'doubled': 1"):
+            check(stack, book)
+
+
+@pytest.mark.slow
+def test_a_process_of_the_nursery_is_one_of_the_command(tmp_path: Path) -> None:
+    """Exit codes, output, the failpoints' variable and the shifted clock reach it."""
+    clock = WallClock(tmp_path)
+    nursery = Nursery({**os.environ, **clock.env}, tmp_path)
+    try:
+        log = tmp_path / "log"
+        assert nursery.start("--version", log=log, env={}).wait(60) == 0
+        assert log.read_text().startswith("playlake ")
+        assert nursery.start("land", "--no-such-option", log=log, env={}).wait(60) == 2
+        away = {"PLAYLAKE_HOME": str(tmp_path / "home"), "PLAYLAKE_PROFILE": "embedded"}
+        assert nursery.start("land", log=log, env=away).wait(60) == 1
+        assert "playlake: " in log.read_text()
+    finally:
+        nursery.close()
