@@ -63,6 +63,7 @@ def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None
         raise PlaylakeError("DuckDB did not take the object store's keys: check the PLAYLAKE_S3_… settings.") from None
     connection.execute("set timezone = 'UTC'")
     connection.execute(f"set memory_limit = '{settings.memory_mb} MiB'")
+    connection.execute("set httpfs_connection_caching = true")  # else each file of a table is a connection of its own
     connection.execute("set preserve_insertion_order = false")  # else a large copy is held back to keep its order
 
 
