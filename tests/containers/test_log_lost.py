@@ -80,6 +80,19 @@ def test_what_retention_deleted_before_it_was_landed_is_told(own: ContainerCli) 
     again = own("land", "--until-idle")
     assert "deleted from Kafka" not in again.err, "told once"
 
+    assert own.json("lake", "acknowledge", "--dry-run")["acknowledged"] == 7
+    own("lake", "verify", check=1)
+    assert "7 expired offsets acknowledged now" in own("lake", "acknowledge").out
+    found = own.json("lake", "verify")
+    assert (found["expired"], found["acknowledged"]) == (0, 7)
+    send(own, *(play() for _ in range(2)))
+    client = admin(own)
+    client.delete_records({KafkaPartition(events.PLAYS, partition): partition_of(own)[1]})
+    client.close()
+    own("land", "--until-idle")
+    found = own("lake", "verify", "--json", check=1).json
+    assert (found["expired"], found["acknowledged"]) == (2, 7), "only what was known then"
+
 
 def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:
     producer = ck.Producer({"bootstrap.servers": own.own.kafka_bootstrap, "transactional.id": "test"})

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playlake.lake.verify.expired import Range, beyond, merged
+from playlake.lake.verify.expired import Range, beyond, merged, without
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,12 @@ def test_beyond_the_logs_start(log_start: int, position: int, first_held: int | 
 def test_merged_ranges_are_the_same_offsets_apart_and_in_order(ranges: list[Range]) -> None:
     found = merged(ranges)
     assert {n for r in found for n in range(*r)} == {n for r in ranges for n in range(*r)}
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
+
+
+@given(*[st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))] * 2)
+def test_what_is_known_is_taken_out(ranges: list[Range], known: list[Range]) -> None:
+    found = without(ranges, known)
+    offsets = [{n for r in some for n in range(*r)} for some in (found, ranges, known)]
+    assert offsets[0] == offsets[1] - offsets[2]
     assert all(a[1] < b[0] for a, b in itertools.pairwise(found))

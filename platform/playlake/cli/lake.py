@@ -1,4 +1,4 @@
-"""Commands that look after the lake: lake verify, pending, arrived, compact, prune."""
+"""Commands that look after the lake: lake verify, acknowledge, pending, arrived, compact, prune."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from playlake.errors import UsageError
 
 if TYPE_CHECKING:
     from playlake.lake.verify import Report
+    from playlake.settings import Settings
 
 lake_app = typer.Typer(help="Look after the lake.", no_args_is_help=True)
 
@@ -20,19 +21,15 @@ lake_app = typer.Typer(help="Look after the lake.", no_args_is_help=True)
 @lake_app.command("verify")
 def lake_verify(json: Json = False) -> None:
     """Check log and lake independently of the writer. Exit code 1 when anything is wrong."""
-    from playlake.lake.verify import verify
-    from playlake.warehouse import duck
+    from playlake.lake.verify.report import SAMPLE
 
-    settings = load()
-    with progress() as say:
-        say("connecting")
-        with duck.connect(settings) as connection:
-            report = verify(settings, connection, on_progress=say)
+    report = _verified(load())
     orphans = report.orphans
     data = {
         "healthy": report.healthy,
         "lost": report.lost,
         "expired": report.expired,
+        "acknowledged": report.acknowledged,
         "doubled": report.doubled,
         "unreadable": report.unreadable,
         "missing": len(report.missing_files),
@@ -42,7 +39,7 @@ def lake_verify(json: Json = False) -> None:
         "pending": sum(p.pending for p in report.partitions),
         "files": report.files,
         "orphans": asdict(orphans),
-        "partitions": [asdict(p) for p in report.partitions],
+        "partitions": [{**asdict(p), "expired_ranges": p.expired_ranges[:SAMPLE]} for p in report.partitions],
         "findings": [asdict(f) for f in report.findings],
     }
     rows = [
@@ -58,17 +55,55 @@ def lake_verify(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+def _verified(settings: Settings) -> Report:
+    from playlake.lake.verify import verify
+    from playlake.warehouse import duck
+
+    with progress() as say:
+        say("connecting")
+        with duck.connect(settings) as connection:
+            return verify(settings, connection, on_progress=say)
+
+
+@lake_app.command("acknowledge")
+def lake_acknowledge(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be acknowledged.")] = False,
+    json: Json = False,
+) -> None:
+    """Say that you know of what expired: Kafka's retention removed it before it was landed, and it can't come back.
+
+    `lake verify` goes on telling of it, as acknowledged, and no longer fails for it. What expires later fails again.
+    """
+    from playlake.lake.acknowledge import acknowledge
+
+    settings = load()
+    report = _verified(settings)
+    found = [p for p in report.partitions if p.expired]
+    if not dry_run:
+        acknowledge(settings, found)
+    rows = [(p.topic, str(p.partition), f"{a:,} to {b - 1:,}") for p in found for a, b in p.expired_ranges]
+    data = {"acknowledged": report.expired, "before": report.acknowledged, "dry_run": dry_run}
+    show(json, data, table("topic", "partition", "offsets", rows=rows))
+    if not json:
+        what = "to acknowledge" if dry_run else "acknowledged now"
+        out.print(f"{report.expired:,} expired offsets {what}, {report.acknowledged:,} before.")
+
+
 def _say(report: Report) -> None:
     """What the table does not show."""
+    from playlake.lake.verify.report import SAMPLE
+
     for p in report.partitions:
         for what, offsets in (("lost", p.lost_offsets), ("doubled", p.doubled_offsets)):
             if offsets:
                 out.print(f"{p.topic}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
-        for first, following in p.expired_ranges:
+        for first, following in p.expired_ranges[:SAMPLE]:
             out.print(
                 f"{p.topic}/{p.partition}: offsets {first:,} to {following - 1:,} expired: Kafka's retention removed"
                 " them before they were landed"
             )
+        if p.acknowledged:
+            out.print(f"{p.topic}/{p.partition}: {p.acknowledged:,} more expired and are acknowledged")
         if p.unread:
             out.print(
                 f"{p.topic}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
@@ -82,6 +117,8 @@ def _say(report: Report) -> None:
             f" {(report.orphans.oldest_s or 0) / 3600:,.1f} h old: no harm, `playlake lake prune` removes them in time."
         )
     plural = "" if report.files == 1 else "s"
+    if report.expired:
+        out.print("What expired can't come back. To say that you know of it: `playlake lake acknowledge`.")
     out.print(
         f"{report.files:,} file{plural}; {report.lost} lost, {report.expired} expired, {report.doubled} doubled,"
         f" {report.unreadable} unreadable, {report.misplaced} misplaced, {len(report.log_faults)} faults of logs."

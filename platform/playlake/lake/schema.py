@@ -89,6 +89,11 @@ LOG_GAPS: pa.Schema = pa.schema(
 )
 """Offsets that Kafka had deleted before they were landed: from the first to the one before the next."""
 
+KNOWN_GAPS: pa.Schema = pa.schema(
+    [*list(LOG_GAPS)[:-1], pa.field("acknowledged_at", pa.timestamp("us", "UTC"), nullable=False)]
+)
+"""Those of which somebody has said that their loss is known."""
+
 REPLAYS: pa.Schema = pa.schema([*_KAFKA[:4], pa.field("replayed_at", pa.timestamp("us", "UTC"), nullable=False)])
 """Dead letters that were sent again, by the place of the dead letter."""
 

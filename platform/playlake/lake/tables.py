@@ -22,7 +22,7 @@ from playlake.lake.deliver import FencedError
 from playlake.lake.drift import of_schema
 from playlake.lake.files import File, files
 from playlake.lake.options import storage_options
-from playlake.lake.schema import BRONZE, DEAD_LETTERS, LOG_GAPS, PARTITION_COLUMNS, REPLAYS
+from playlake.lake.schema import BRONZE, DEAD_LETTERS, KNOWN_GAPS, LOG_GAPS, PARTITION_COLUMNS, REPLAYS
 from playlake.settings import Settings
 
 _log = log.get("lake")
@@ -35,6 +35,7 @@ FOLDERS = {
 }
 DEAD_LETTERS_FOLDER = "bronze/dead_letters"
 LOG_GAPS_FOLDER = "bronze/log_gaps"
+KNOWN_GAPS_FOLDER = "bronze/known_gaps"
 REPLAYS_FOLDER = "bronze/replays"
 
 CHECKPOINT_EVERY = 100
@@ -322,6 +323,11 @@ def dead_letters(settings: Settings) -> Table:
 def log_gaps(settings: Settings) -> Table:
     """The table of what retention removed from Kafka before it was landed."""
     return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS)
+
+
+def known_gaps(settings: Settings) -> Table:
+    """The table of those gaps whose loss somebody has acknowledged."""
+    return Table(settings, KNOWN_GAPS_FOLDER, KNOWN_GAPS)
 
 
 def replays(settings: Settings) -> Table:

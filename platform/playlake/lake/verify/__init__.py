@@ -13,10 +13,10 @@ from playlake.lake.deliver import app_id
 from playlake.lake.store import ERRORS, Store
 from playlake.lake.tables import DEAD_LETTERS_FOLDER, FOLDERS
 from playlake.lake.verify import rows
-from playlake.lake.verify.expired import GAPS_FOLDER
+from playlake.lake.verify.expired import GAPS_FOLDER, KNOWN_FOLDER
 from playlake.lake.verify.files import look
 from playlake.lake.verify.report import FileFinding, Orphans, PartitionReport, Report
-from playlake.lake.verify.rows import Log, Sql
+from playlake.lake.verify.rows import Gone, Log, Sql
 from playlake.settings import Settings
 
 __all__ = ["FileFinding", "Orphans", "PartitionReport", "Report", "Sql", "verify"]
@@ -54,15 +54,20 @@ def _compare(
     say(f"reading the lake's {DEAD_LETTERS_FOLDER}")
     dead = rows.readable(sql, look(store, settings.s3_bucket, DEAD_LETTERS_FOLDER, report), report)
     rows.check_folders(sql, dead, report)
-    gaps = rows.readable(sql, look(store, settings.s3_bucket, GAPS_FOLDER, report), report)
+    gaps, known = (
+        rows.readable(sql, look(store, settings.s3_bucket, folder, report), report)
+        for folder in (GAPS_FOLDER, KNOWN_FOLDER)
+    )
     for topic, log in logs.items():
         say(f"comparing {topic}")
         rows.load(sql, bronze[topic], dead, topic)
 
+        gone = Gone(rows.gaps(sql, gaps, topic), rows.gaps(sql, known, topic))
+
         def position(partition: int, log: Log = log) -> int:
             return positions[log.topic].get(app_id(log.topic, log.topic_id or "", partition), 0)
 
-        report.partitions += rows.compare(sql, log, position, rows.gaps(sql, gaps, topic))
+        report.partitions += rows.compare(sql, log, position, gone)
 
 
 def _logs(settings: Settings, say: Callable[[str], None]) -> dict[str, Log]:

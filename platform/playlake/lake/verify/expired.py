@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 GAPS_FOLDER = "bronze/log_gaps"
 """Where the writer writes down what was gone when it came: first_offset, next_offset of a topic's partition."""
+KNOWN_FOLDER = "bronze/known_gaps"
+"""The same, of those whose loss somebody has acknowledged."""
 
 Range = tuple[int, int]
 """From the first offset to the one after the last."""
@@ -42,3 +44,17 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
         else:
             found.append((first, following))
     return found
+
+
+def without(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
+    """The offsets of the one that are not in the other, in as few ranges as can be, in order."""
+    found: list[Range] = []
+    others = merged(others)
+    for first, following in merged(ranges):
+        at = first
+        for begin, end in others:
+            if begin < following and end > at:
+                found.append((at, begin))
+                at = end
+        found.append((at, following))
+    return merged(found)

@@ -24,12 +24,15 @@ class PartitionReport:
     pending: int
     expired: int = 0
     """Offsets that the log's retention removed before they were landed: nobody has them any more."""
+    acknowledged: int = 0
+    """As many more of them, of which somebody has said that their loss is known (`lake acknowledge`)."""
     unread: int = 0
     """Offsets at the end that the broker claims to have but does not give: never acknowledged, or lost by it."""
     lost_offsets: list[int] = field(default_factory=list)
     doubled_offsets: list[int] = field(default_factory=list)
     expired_ranges: list[tuple[int, int]] = field(default_factory=list)
-    """From the first of them to the one after the last."""
+    """From the first of those not acknowledged to the one after the last."""
+    topic_id: str | None = None
 
     @property
     def healthy(self) -> bool:
@@ -75,8 +78,13 @@ class Report:
 
     @property
     def expired(self) -> int:
-        """Offsets that the log's retention removed before they were landed."""
+        """Offsets that the log's retention removed before they were landed, the acknowledged ones aside."""
         return sum(p.expired for p in self.partitions)
+
+    @property
+    def acknowledged(self) -> int:
+        """The acknowledged ones."""
+        return sum(p.acknowledged for p in self.partitions)
 
     @property
     def doubled(self) -> int:

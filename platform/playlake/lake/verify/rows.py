@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,9 +85,21 @@ def check_folders(sql: Sql, files: Sequence[str], report: Report) -> None:
     report.misplaced_files += [FileFinding(path, f"{n} rows of another hour") for path, n in wrong]
 
 
-def gaps(sql: Sql, files: Sequence[str], topic: str) -> dict[tuple[str, int], list[expired.Range]]:
-    """What the writer found gone of a topic, by the topic's id and the partition."""
-    found: dict[tuple[str, int], list[expired.Range]] = {}
+Ranges = dict[tuple[str, int], list[expired.Range]]
+"""By a topic's id and the partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is written down of offsets that were gone: by the writer, and by who knows of it."""
+
+    found: Ranges
+    acknowledged: Ranges
+
+
+def gaps(sql: Sql, files: Sequence[str], topic: str) -> Ranges:
+    """What a table of gaps says of a topic."""
+    found: Ranges = {}
     if files:
         rows = sql.execute(
             f"select _kafka_topic_id, _kafka_partition, first_offset, next_offset from {_READ}) where _kafka_topic = ?",
@@ -110,13 +122,11 @@ def load(sql: Sql, bronze: Sequence[str], dead: Sequence[str], topic: str) -> No
             )
 
 
-def compare(
-    sql: Sql, log: Log, position: Callable[[int], int], known: Mapping[tuple[str, int], Sequence[expired.Range]]
-) -> list[PartitionReport]:
+def compare(sql: Sql, log: Log, position: Callable[[int], int], gone: Gone) -> list[PartitionReport]:
     """The partitions of a topic, of which :func:`load` has put the rows in place.
 
     :param position: the lake's next offset of a partition by its transactions, 0 where there is none.
-    :param known: what the writer found gone (:func:`gaps`).
+    :param gone: what is written down of offsets that were gone (:func:`gaps`).
     """
     held = {
         int(part): counts
@@ -137,10 +147,6 @@ def compare(
             "select count(*) filter (pos < ?), count(*) filter (pos >= ?) from missing_offsets where part = ?",
             [passed, passed, partition],
         ).fetchall()[0]
-        gone = [
-            *known.get((log.topic_id or "", partition), ()),
-            *expired.beyond(log.starts.get(partition, 0), passed, first),
-        ]
         one = PartitionReport(
             log.topic,
             partition,
@@ -153,8 +159,9 @@ def compare(
             doubled=doubled,
             pending=pending,
             unread=log.unread.get(partition, 0),
+            topic_id=log.topic_id,
         )
-        _tell_expired(sql, one, log.topic_id, gone)
+        _tell_expired(sql, one, gone, expired.beyond(log.starts.get(partition, 0), passed, first))
         if lost:
             one.lost_offsets = _sample(
                 sql, "select pos from missing_offsets where part = ? and pos < ? order by pos", [partition, passed]
@@ -167,7 +174,7 @@ def compare(
                 [log.topic_id, partition],
             )
         reports.append(one)
-    return reports + _former(sql, log, known)
+    return reports + _former(sql, log, gone)
 
 
 def _sample(sql: Sql, query: str, parameters: list[Any]) -> list[int]:
@@ -198,19 +205,28 @@ def _table(offsets: Mapping[int, array[int]]) -> pa.Table:
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def _tell_expired(sql: Sql, one: PartitionReport, topic_id: str | None, gone: Iterable[expired.Range]) -> None:
-    for first, following in expired.merged(gone):
-        found = sql.execute(
-            "select count(distinct pos) from lake_offsets where topic_id = ? and part = ? and pos >= ? and pos < ?",
-            [topic_id, one.partition, first, following],
-        ).fetchall()
-        if count := following - first - int(found[0][0]):
+def _tell_expired(sql: Sql, one: PartitionReport, gone: Gone, by_log: Sequence[expired.Range] = ()) -> None:
+    """:param by_log: what the beginning of the log alone says."""
+    place = (one.topic_id or "", one.partition)
+    everything = expired.merged([*gone.found.get(place, ()), *by_log])
+    unknown = expired.without(everything, gone.acknowledged.get(place, ()))
+    for first, following in unknown:
+        if count := _not_held(sql, one, first, following):
             one.expired += count
             one.expired_ranges.append((first, following))
-    one.expired_ranges = one.expired_ranges[:SAMPLE]
+    one.acknowledged = sum(_not_held(sql, one, *r) for r in everything) - one.expired
 
 
-def _former(sql: Sql, log: Log, known: Mapping[tuple[str, int], Sequence[expired.Range]]) -> list[PartitionReport]:
+def _not_held(sql: Sql, one: PartitionReport, first: int, following: int) -> int:
+    """How many offsets of a range are nowhere in the lake."""
+    found = sql.execute(
+        "select count(distinct pos) from lake_offsets where topic_id = ? and part = ? and pos >= ? and pos < ?",
+        [one.topic_id, one.partition, first, following],
+    ).fetchall()
+    return following - first - int(found[0][0])
+
+
+def _former(sql: Sql, log: Log, gone: Gone) -> list[PartitionReport]:
     """Rows of earlier incarnations of the topic: their log is gone, but doubles would still show."""
     rows = sql.execute(
         "select topic_id, part, count(*) filter (place = 'bronze'), count(*) filter (place = 'dead'),"
@@ -220,7 +236,7 @@ def _former(sql: Sql, log: Log, known: Mapping[tuple[str, int], Sequence[expired
     reports = []
     for former, partition, bronze, dead, doubled in rows:
         name = f"{log.topic} (former {former[:8]})"
-        one = PartitionReport(name, partition, None, None, 0, bronze, dead, 0, doubled, 0)
-        _tell_expired(sql, one, former, known.get((former, partition), ()))
+        one = PartitionReport(name, partition, None, None, 0, bronze, dead, 0, doubled, 0, topic_id=former)
+        _tell_expired(sql, one, gone)
         reports.append(one)
     return reports
