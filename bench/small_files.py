@@ -34,6 +34,7 @@ from playlake.lake.rewriting import ORDER
 from playlake.lake.schema import BRONZE, PARTITION_COLUMNS
 from playlake.lake.stats import Statistics
 from playlake.lake.store import Store
+from playlake.lake.table import Table
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from playlake.warehouse import duck
@@ -86,7 +87,7 @@ from (
 """
 
 
-def land(settings: Settings, table: tables.Table, commits: int) -> None:
+def land(settings: Settings, table: Table, commits: int) -> None:
     """The day, commit by commit."""
     store = Store(settings)
     schema = BRONZE[events.PLAYS]

@@ -131,7 +131,7 @@ def quix(given: dict[str, Any]) -> None:
 
 def ours(given: dict[str, Any]) -> None:
     """The lake writer, from its first messages to its last commit."""
-    from playlake.lake import tables
+    from playlake.lake.table import Table
     from playlake.lake.watching import Watcher
     from playlake.lake.writer import Writer
     from playlake.settings import Settings
@@ -148,8 +148,8 @@ def ours(given: dict[str, Any]) -> None:
         catchup_rows=given["flush"],
     )
     if given.get("no_offsets"):  # the same writer, but its commits carry no positions
-        append = tables.Table.append
-        tables.Table.append = lambda self, rows, *_: append(self, rows, {}, {})  # type: ignore[method-assign]
+        append = Table.append
+        Table.append = lambda self, rows, *_: append(self, rows, {}, {})  # type: ignore[method-assign]
     if versions := given.get("versions"):
         _age(settings, versions)
     spent = {"decode": 0.0, "write": 0.0}

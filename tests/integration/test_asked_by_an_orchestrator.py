@@ -191,8 +191,8 @@ def test_files_that_no_table_knows_are_pruned_and_nothing_else(cli: Cli) -> None
     assert "an hour or more" in cli("lake", "prune", "--older-than", "30s", check=2).err
     # An hour later: the clock of the process that prunes is set forward, since nobody waits that long.
     code = (
-        "import os, sys; from playlake.lake import tables; t = tables.Table.prune;"
-        "tables.Table.prune = lambda self, hours, **k: t(self, 0, **k); from playlake.cli import main; main()"
+        "import os, sys; from playlake.lake.table import Table; t = Table.prune;"
+        "Table.prune = lambda self, hours, **k: t(self, 0, **k); from playlake.cli import main; main()"
     )
     time.sleep(1.1)
     dry = subprocess.run(

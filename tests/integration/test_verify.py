@@ -65,11 +65,11 @@ def test_what_waits_for_a_writer_that_died_after_its_dead_letters_is_not_lost(cl
     produce(cli, seed=50)
     before = look(cli)
     code = (
-        "import os\nfrom playlake.lake import tables\nappend = tables.Table.append\n"
+        "import os\nfrom playlake.lake.table import Table\nappend = Table.append\n"
         "def dying(self, *args):\n"
         "    if self.folder == 'bronze/plays':\n        os._exit(9)\n"
         "    return append(self, *args)\n"
-        "tables.Table.append = dying\nfrom playlake.cli import main\nmain()\n"
+        "Table.append = dying\nfrom playlake.cli import main\nmain()\n"
     )
     died = subprocess.run([sys.executable, "-c", code, "land", "--until-idle"], env=cli.env, cwd=cli.home.parent)
     assert died.returncode == 9

@@ -20,6 +20,7 @@ from playlake import events
 from playlake.broker import Admin, Producer, TopicPartition
 from playlake.lake import tables
 from playlake.lake.options import storage_options
+from playlake.lake.table import WriteFailedError
 from playlake.lake.writer import Writer
 from tests.chaos.proxy import Faults, S3Proxy
 from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
@@ -223,6 +224,6 @@ def test_a_store_that_goes_between_two_looks_is_said(own: Cli, monkeypatch: pyte
         topic_id = admin.topics(events.TOPICS)[events.PLAYS].topic_id
     own.kill("store")
     monkeypatch.setattr(table, "refresh", lambda: None)  # the look before went well
-    with pytest.raises(tables.WriteFailedError, match="could not be read"):
+    with pytest.raises(WriteFailedError, match="could not be read"):
         [table.offsets_from(topic_id, partition, 0) for partition in range(4)]  # one of them has the dead letter
     own("up")

@@ -91,7 +91,7 @@ class FakeTable:
 
 @dataclass
 class Handle:
-    """One writer's view of a table: as of the version last seen, as ``playlake.lake.tables.Table`` has it."""
+    """One writer's view of a table: as of the version last seen, as ``playlake.lake.table.Table`` has it."""
 
     table: FakeTable
     around: Callable[[str], None] = lambda _when: None

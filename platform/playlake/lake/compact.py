@@ -32,7 +32,7 @@ from playlake.lake.log import COMPACTION
 from playlake.lake.options import storage_options
 from playlake.lake.rewriting import Written, read_rows, write_rows
 from playlake.lake.schema import PARTITION_COLUMNS
-from playlake.lake.tables import Table
+from playlake.lake.table import Table
 from playlake.settings import Settings
 
 _log = log.get("compact")

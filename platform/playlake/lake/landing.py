@@ -21,6 +21,7 @@ from playlake.lake.decode import Decoded, Decoder
 from playlake.lake.deliver import app_id, deliver, locate, note_gap
 from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
 from playlake.lake.store import Store
+from playlake.lake.table import Table
 from playlake.records import Run
 from playlake.settings import Settings
 
@@ -229,7 +230,7 @@ def _handed_out(runs: list[Run]) -> Iterator[Run]:
         yield runs.pop()
 
 
-def _spent(table: tables.Table) -> tuple[int, float]:
+def _spent(table: Table) -> tuple[int, float]:
     """Bytes written and seconds in commits so far."""
     return table.bytes_written, table.commit_seconds
 

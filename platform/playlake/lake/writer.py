@@ -27,7 +27,7 @@ from playlake.lake.core import Batch, Core, Limits, Partition
 from playlake.lake.deliver import FencedError
 from playlake.lake.idle import UntilIdle
 from playlake.lake.landing import Flushed, Landing, Located, TopicMadeAnewError
-from playlake.lake.tables import WriteFailedError
+from playlake.lake.table import WriteFailedError
 from playlake.lake.watching import Landed, Watcher
 from playlake.settings import Settings
 

@@ -30,7 +30,7 @@ _AT_ONCE = 500
 
 
 class Live(Protocol):
-    """What the Delta log says of one version of a table (``playlake.lake.tables.Live`` is one)."""
+    """What the Delta log says of one version of a table (``playlake.lake.table.Live`` is one)."""
 
     @property
     def schema(self) -> pa.Schema: ...

@@ -1,0 +1,299 @@
+"""A Delta table of the lake: appending rows together with the positions that they bring the lake to."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
+
+from playlake import failpoints, log
+from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake.deliver import FencedError
+from playlake.lake.drift import of_schema
+from playlake.lake.files import File, files
+from playlake.lake.options import storage_options
+from playlake.lake.schema import PARTITION_COLUMNS
+from playlake.settings import Settings
+
+_log = log.get("lake")
+
+CHECKPOINT_EVERY = 100
+"""Versions from one checkpoint to the next."""
+
+_NO_BUCKET = "NoSuchBucket"
+"""S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+
+
+class WriteFailedError(PlaylakeError):
+    """The lake could not be written; whether the commit happened is for the table to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What the log says of a table at one version: its files, and nothing that was replaced since."""
+
+    schema: pa.Schema
+    files: Mapping[str, int]
+    """By the path below the table's folder, the rows."""
+    first: datetime | None
+    """Of ``_kafka_timestamp``, to the millisecond; None where there is no row."""
+    last: datetime | None
+
+
+class Table:
+    """One Delta table of the lake.
+
+    :param folder: below the bucket, such as ``bronze/plays``.
+    """
+
+    def __init__(self, settings: Settings, folder: str, schema: pa.Schema) -> None:
+        self.folder = folder
+        self.uri = f"s3://{settings.s3_bucket}/{folder}"
+        self._schema = schema
+        self._settings = settings
+        self._options = storage_options(settings)
+        self._folders = [name for name in PARTITION_COLUMNS if name in schema.names]
+        self._table: DeltaTable | None = None
+        self.bytes_written = 0
+        """Of Parquet files, by this object."""
+        self.commit_seconds = 0.0
+        """Spent in commits, by this object, those that failed too."""
+
+    @cached_property
+    def _store(self) -> Any:
+        from playlake.lake.store import Store  # a second of imports that only the first look needs
+
+        return Store(self._settings)
+
+    def open(self) -> None:
+        """Open the table, making it, and the bucket, where there is none."""
+        try:
+            self._table = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            self._create()
+        except (OSError, DeltaError) as error:
+            if _NO_BUCKET not in str(error):
+                raise self._failed("opened", error) from error
+            self._store.ensure_bucket()
+            self._create()
+
+    def is_there(self) -> bool:
+        """Open the table if there is one; nothing is made."""
+        try:
+            self._table = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            return False
+        except (OSError, DeltaError) as error:
+            if _NO_BUCKET in str(error):
+                return False
+            raise self._failed("opened", error) from error
+        return True
+
+    def _create(self) -> None:
+        try:
+            DeltaTable.create(
+                self.uri,
+                self._schema,
+                mode="ignore",
+                partition_by=self._folders,
+                storage_options=self._options,
+                # The transactions are the positions: they must never expire.
+                configuration={"delta.checkpointInterval": str(CHECKPOINT_EVERY)},
+                # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        except CommitFailedError:
+            pass  # another writer made it at the same moment
+        except (OSError, DeltaError) as error:
+            raise self._failed("made", error) from error
+        try:
+            self._table = DeltaTable(self.uri, storage_options=self._options)
+        except (OSError, DeltaError) as error:
+            raise self._failed("opened", error) from error
+
+    def refresh(self) -> None:
+        """See the latest version."""
+        try:
+            self._delta.update_incremental()
+        except (OSError, DeltaError) as error:
+            raise self._failed("read", error) from error
+
+    @property
+    def _delta(self) -> DeltaTable:
+        if self._table is None:
+            self.open()
+        assert self._table is not None  # noqa: S101 - open() sets it or raises
+        return self._table
+
+    @property
+    def version(self) -> int:
+        """The version last seen."""
+        return self._delta.version()
+
+    def position(self, app: str) -> int | None:
+        """The next offset of a partition, at the version last seen."""
+        with self._telling("read"):
+            found: int | None = self._delta.transaction_version(app)
+        return found
+
+    def rows(self) -> int:
+        """Rows at the version last seen, by the log."""
+        with self._telling("read"):
+            return int(sum(pa.table(self._delta.get_add_actions(flatten=True))["num_records"].to_pylist()))
+
+    @property
+    def added_columns(self) -> dict[str, pa.DataType]:
+        """The columns that events have brought beside their own, by name, at the version last seen."""
+        return of_schema(pa.schema(self._delta.schema().to_arrow()), self._schema.names)
+
+    def add_columns(self, columns: Mapping[str, pa.DataType]) -> None:
+        """Add nullable columns; files that are there already have null in them.
+
+        :raises FencedError: when the table was changed meanwhile: look again at what columns it has.
+        """
+        schema = Schema.from_arrow(pa.schema([pa.field(name, kind) for name, kind in columns.items()]))
+        try:
+            self._delta.alter.add_columns(schema.fields)
+        except CommitFailedError as error:
+            raise FencedError(str(error)) from error
+        except (OSError, DeltaError) as error:
+            raise self._failed("widened", error) from error
+        self.refresh()
+
+    def append(self, rows: pa.Table, expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
+        """Add rows and move the positions on, in one commit. Returns the new version.
+
+        :param rows: without the partition columns: those follow from ``_kafka_timestamp``.
+        :param expected: by application id, the position that the table must still be at.
+        :param following: by application id, the position once this is committed.
+        :raises FencedError: when another writer has moved one of them.
+        :raises WriteFailedError: when the store failed; the commit may or may not have happened.
+        """
+        self.refresh()
+        for app, position in expected.items():
+            if self.position(app) != position:
+                raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
+        failpoints.hit("before-files")
+        added = self._put(list(files(rows)))
+        failpoints.hit("after-files")
+        return self._commit(added, following)
+
+    def _put(self, made: list[File]) -> list[AddAction]:
+        """Upload files that nobody sees yet."""
+        try:
+            self._store.write_all({f"{self.folder}/{file.path}": file.body for file in made})
+        except UnavailableError as error:
+            raise self._failed("written", error) from error
+        self.bytes_written += sum(file.body.size for file in made)
+        now = int(time.time() * 1000)
+        return [AddAction(f.path, f.body.size, f.partition_values, now, True, f.stats) for f in made]
+
+    def _commit(self, added: list[AddAction], following: Mapping[str, int]) -> int:
+        before = self.version
+        moved = [Transaction(app, position) for app, position in following.items()]
+        failpoints.hit("before-commit")
+        started = time.perf_counter()
+        try:
+            self._delta.create_write_transaction(
+                [*added],
+                "append",
+                self._delta.schema(),
+                self._folders,
+                commit_properties=CommitProperties(app_transactions=moved),
+                # No checkpoint in the same call: one that fails is no commit that failed.
+                post_commithook_properties=PostCommitHookProperties(False, False),
+            )
+        except CommitFailedError as error:
+            raise FencedError(str(error)) from error
+        except (OSError, DeltaError) as error:
+            raise self._failed("written", error) from error
+        finally:
+            self.commit_seconds += time.perf_counter() - started
+        failpoints.hit("after-commit")
+        self.refresh()
+        if before // CHECKPOINT_EVERY != self.version // CHECKPOINT_EVERY:
+            self.checkpoint()
+        return self.version
+
+    def checkpoint(self) -> None:
+        """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
+        failpoints.hit("checkpoint")
+        try:
+            self._delta.create_checkpoint()
+            self._delta.cleanup_metadata()
+        except (OSError, DeltaError) as error:
+            _log.warning("no checkpoint could be made; the next one will be", table=self.folder, why=_words(error))
+
+    def offsets_from(self, topic_id: str, partition: int, start: int) -> frozenset[int]:
+        """Offsets at or after ``start`` that the table holds of a partition."""
+        import pyarrow.dataset as ds
+
+        self.refresh()
+        with self._telling("read"):
+            found = self._delta.to_pyarrow_table(
+                columns=["_kafka_offset"],
+                filters=(ds.field("_kafka_topic_id") == topic_id)
+                & (ds.field("_kafka_partition") == partition)
+                & (ds.field("_kafka_offset") >= start),
+            )
+        return frozenset(found.column("_kafka_offset").to_pylist())
+
+    def live(self, version: int) -> Live:
+        """The live files at a version.
+
+        :raises WriteFailedError: when the store failed.
+        """
+        try:
+            table = DeltaTable(self.uri, version=version, storage_options=self._options)
+            actions = pa.table(table.get_add_actions(flatten=True))
+        except (OSError, DeltaError) as error:
+            raise self._failed("read", error) from error
+        files = dict(zip(actions["path"].to_pylist(), actions["num_records"].to_pylist(), strict=True))
+        if not files:
+            return Live(self._schema, {}, None, None)
+        first, last = (actions[f"{of}._kafka_timestamp"].to_pylist() for of in ("min", "max"))
+        return Live(self._schema, files, min(first), max(last))
+
+    def prune(self, hours: int, *, dry_run: bool = False) -> list[str]:
+        """Remove the files that no version of the table knows and that are older than ``hours``; returns their paths.
+
+        Such files come of writers that died between writing and committing, and of compaction.
+
+        :raises WriteFailedError: when the store failed.
+        """
+        self.refresh()
+        try:
+            found = self._delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+            if found and not dry_run:  # even a vacuum that finds nothing is a version, which would look like news
+                self._delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        except (OSError, DeltaError) as error:
+            raise self._failed("pruned", error) from error
+        return list(found)
+
+    @contextmanager
+    def _telling(self, verb: str) -> Iterator[None]:
+        """Make of the clients' errors one that says what it means."""
+        try:
+            yield
+        except (OSError, DeltaError, pa.ArrowException) as error:
+            raise self._failed(verb, error) from error
+
+    def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
+        return WriteFailedError(
+            f"The lake's table {self.folder} could not be {verb} ({_words(error)}). What was not landed is still in"
+            " Kafka: check the object store and its disk (`playlake status`, `playlake doctor`) and run this again."
+        )
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:240]
