@@ -35,6 +35,12 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]
         return "network" if Path(file).parent.name in NETWORK else file
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long and can't be divided begins first, so that nothing of it is left for one worker at the end."""
+    first = (*NETWORK, "orchestration", "integration")
+    items.sort(key=lambda item: first.index(item.path.parent.name) if item.path.parent.name in first else len(first))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
     """Replaces ``--dist loadfile``; other ways of ``--dist`` stay."""

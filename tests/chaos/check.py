@@ -33,9 +33,17 @@ def check(stack: Stack, book: Book) -> dict[str, Any]:
     if found := {name: report[name] for name in WRONG if report[name]}:
         details = [p for p in report["partitions"] if p["lost"] or p["doubled"] or p["pending"]]
         raise ChaosError(f"verify: {found}; {details}; {report['findings'][:20]}")
+    compare(stack, book)
+    return {name: report[name] for name in (*WRONG, "files")}
+
+
+def compare(stack: Stack, book: Book) -> None:
+    """Look for what was acknowledged in a lake in which all of it should have landed.
+
+    :raises ChaosError: with what is wrong.
+    """
     _events(stack, book)
     _dead_letters(stack, book)
-    return {name: report[name] for name in (*WRONG, "files")}
 
 
 def _rows(stack: Stack, folder: str, columns: list[str]) -> list[dict[str, Any]]:

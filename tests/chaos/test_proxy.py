@@ -242,7 +242,7 @@ def test_a_tcp_proxy_cuts_refuses_and_delays() -> None:
             proxy.cut(refuse=True)
             with pytest.raises(ConnectionResetError):
                 sock.recv(10)
-        with dialled() as sock, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), dialled() as sock:  # at once, or by the first read
             sock.recv(10)
         proxy.heal()
         proxy.delay_s = 0.2

@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import confluent_kafka as ck
 import pytest
 
 from playlake import broker, events
-from playlake.broker import Admin, Consumer, Producer, TopicPartition
+from playlake.broker import Admin, Consumer, Producer, TopicPartition, config
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
@@ -292,6 +293,23 @@ def test_one_that_leaves_while_it_joins_keeps_nobody_out(settings: Settings, top
     hasty.consumer.poll(1, 0.5)
     hasty.consumer.close()
     assert len(read("hasty").to_the_end()) == 10  # type: ignore[operator]
+
+
+def test_a_group_that_waits_for_one_who_is_gone_is_formed_anew(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 10)
+    gone = ck.Consumer({**config.librdkafka(settings), "group.id": "stuck", "session.timeout.ms": 6000})
+    gone.subscribe([topic])
+    gone.poll(1.0)
+    gone.close()  # leaves while it joins: on Tansu the next would wait for ever
+    reading = read("stuck")  # type: ignore[operator]
+    for _ in range(15):
+        reading.consumer.poll(1, 1.0)
+        if reading.assigned:  # Kafka has nothing to be formed anew
+            break
+    else:
+        assert reading.consumer.joining_for() > 10
+        reading.consumer.dissolve()
+    assert len(reading.to_the_end()) >= 9
 
 
 def test_a_broker_that_is_down_is_said_in_one_line() -> None:

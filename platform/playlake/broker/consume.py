@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
+from confluent_kafka.admin import AdminClient
 
 from playlake import log
 from playlake.broker import config
@@ -139,6 +140,7 @@ class Consumer:
         on_revoke: Callable[[list[TopicPartition]], None],
     ) -> None:
         self._settings = settings
+        self._group = group
         if not answers(settings, settings.kafka_timeout_s):
             raise config.down(settings, "no connection")
         self._down_since: float | None = None
@@ -198,6 +200,18 @@ class Consumer:
     def joining_for(self) -> float:
         """Seconds since the group is being joined, at the start or in a rebalance; 0 for a member that has its part."""
         return time.monotonic() - self._joining_since if self._joining_since is not None else 0.0
+
+    def dissolve(self) -> None:
+        """Delete the group, for one that waits for a member that is gone; whoever is in it joins again.
+
+        Tansu 0.6 can wait for ever for a leader that was killed or left while the group formed. Kafka deletes no group
+        that has members. What goes with it are the offset hints.
+        """
+        admin = AdminClient(config.librdkafka(self._settings))
+        try:
+            admin.delete_consumer_groups([self._group], request_timeout=5)[self._group].result()
+        except ck.KafkaException as error:
+            _log.debug("the group was not deleted", why=str(error))
 
     def left_out(self) -> UnavailableError:
         """The error to raise when :meth:`joining_for` has become too long."""

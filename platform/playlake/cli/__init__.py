@@ -9,7 +9,9 @@ def main() -> None:
     """The command ``playlake``. Its parts are loaded only here, so that Ctrl-C while they load is no traceback."""
     try:
         from playlake.cli.main import main as run
+        from playlake.lean import without_pandas
 
+        without_pandas()
         run()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -36,8 +36,10 @@ _POLL_ROWS = 10_000
 _POLL_SECONDS = 0.2
 _REBALANCE_SECONDS = 5.0
 """How long a rebalance waits for a flush, or for the positions of what it brought; others wait for us meanwhile."""
-_JOIN_SECONDS = 90.0
-"""How long the group may take to give us a part, before a run that has an end gives up and another complains."""
+_DISSOLVE_SECONDS = 30.0
+"""How long the group may take to give us a part, before it is said to wait for one who is gone; a session is 6 s."""
+_JOIN_SECONDS = 150.0
+"""The same, before a run that has an end gives up."""
 _LOOK_SECONDS = 10.0
 """How often the topics' identity is looked at when nothing is flushed."""
 _PATIENCE = 4
@@ -108,7 +110,7 @@ class Writer:
         self._patient = True
         self._again_at = 0.0
         self._looked_at = 0.0
-        self._complained_at = 0.0
+        self._dissolved_at = 0.0
         self.landed = Landed()
 
     def stop(self) -> None:
@@ -170,12 +172,12 @@ class Writer:
         down, joining = consumer.down_for(), consumer.joining_for()
         if down > (600.0 if self._patient else 30.0):
             raise consumer.unavailable()
-        if joining > _JOIN_SECONDS and not down:
-            if not self._patient:
-                raise consumer.left_out()
-            if now - self._complained_at > _JOIN_SECONDS:
-                self._complained_at = now
-                _log.warning("the consumer group gives this writer no part", seconds=round(joining))
+        if joining > _JOIN_SECONDS and not self._patient and not down:
+            raise consumer.left_out()
+        if joining > _DISSOLVE_SECONDS and not down and now - self._dissolved_at > _DISSOLVE_SECONDS:
+            self._dissolved_at = now
+            _log.warning("the consumer group gives this writer no part; forming it anew", seconds=round(joining))
+            consumer.dissolve()
         return bool(down or joining)
 
     def _turn(self, consumer: Consumer, now: float) -> None:
