@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from tests.containers import servers
+from tests.scheduling import Scheduling, ordered
 from tests.support import lake_of_its_own
 
 # Started in the background by a shell, Ctrl-C would be ignored by all that the tests start; they are to heed it.
@@ -22,23 +22,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-NETWORK = ("browser", "containers", "contract")
-"""Folders whose tests run one after another: each container that starts or ends changes the machine's network, and
-Chromium then gives up what it is loading (ERR_NETWORK_CHANGED)."""
-
-
-class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file's tests on one worker, and all of :data:`NETWORK` on one."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return "network" if Path(file).parent.name in NETWORK else file
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long and can't be divided begins first, so that nothing of it is left for one worker at the end."""
-    first = (*NETWORK, "orchestration", "integration")
-    items.sort(key=lambda item: first.index(item.path.parent.name) if item.path.parent.name in first else len(first))
+    """The longest first."""
+    ordered(items)
 
 
 @pytest.hookimpl(optionalhook=True)

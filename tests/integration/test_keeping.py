@@ -82,7 +82,7 @@ def test_waiting_for_a_build_is_content_with_an_empty_one(tmp_path: Path) -> Non
 
 def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp_path: Path) -> None:
     box, heart = tmp_path / "inbox", tmp_path / "heart"
-    cli = Cli(cli.home, inbox=box, listener="outage", heartbeat=heart)
+    cli = Cli(cli.home, inbox=box, listener="outage", heartbeat=heart, flush_seconds=1)
     keeper = cli.start("refresh", "--every", "1s", "--json")
     writer = cli.start("land")
     wait_for(heart.exists)

@@ -36,7 +36,7 @@ _POLL_ROWS = 10_000
 _POLL_SECONDS = 0.2
 _REBALANCE_SECONDS = 5.0
 """How long a rebalance waits for a flush, or for the positions of what it brought; others wait for us meanwhile."""
-_DISSOLVE_SECONDS = 30.0
+_DISSOLVE_SECONDS = 20.0
 """How long the group may take to give us a part, before it is said to wait for one who is gone; a session is 6 s."""
 _JOIN_SECONDS = 150.0
 """The same, before a run that has an end gives up."""
