@@ -56,6 +56,7 @@ def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Webhook) -> N
 
 def test_maintenance_prunes_a_whole_lake_and_tells_of_one_that_is_not(dags: Dags, hook: Webhook) -> None:
     dags.cli.env |= {"PLAYLAKE_ALERT_URLS": hook.url, "PLAYLAKE_S3_BUCKET": f"broken-{uuid.uuid4().hex[:8]}"}
+    dags.cli("simulate", "--plays", "50")
     dags.cli("land", "--until-idle")
     run = dags.run("lake_maintenance")
     assert states(run) == dict.fromkeys(("verify", "compact", "prune", "tell"), "success")
