@@ -149,6 +149,12 @@ class Webhook:
         self.server.server_close()
 
 
+def addressed(settings: Settings, **changes: Any) -> Settings:
+    """A running embedded stack as servers that somebody else runs: some of its addresses may then be other ones."""
+    ports = {"broker_port": 0, "s3_port": 0, "redis_port": 0}
+    return settings.model_copy(update={"profile": "containers", **ports, **changes})
+
+
 def module_at(path: Path) -> Any:
     """A Python file that is in no package, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)

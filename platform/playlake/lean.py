@@ -13,7 +13,7 @@ class _NoPandas(MetaPathFinder):
 
 
 def without_pandas() -> None:
-    """Let it be as if pandas were not installed, for this process: half a second of processor time less.
+    """Let it be as if pandas were not installed, for this process: 0.7 s of processor time less for `land`.
 
     pyarrow (at its first Python values) and DuckDB (at its first parameters) import it where it is, to know its types.
     """

@@ -23,7 +23,7 @@ from tests.chaos.forks import PROGRAMS
 from tests.chaos.proxy import S3Proxy
 from tests.chaos.tcp import LOOPBACK, TcpProxy
 from tests.containers.servers import image
-from tests.support import Cli, wait_for
+from tests.support import Cli, addressed, wait_for
 
 _ROOM = "8g"
 _STARTED = b"Started Kafka API server"
@@ -78,12 +78,7 @@ class Stack:
         self.up()
         found = self.cli.settings()
         self.store = self._ended.enter_context(S3Proxy(found.s3_endpoint, seed=self._seed))
-        self.direct: Settings = found.model_copy(
-            update={
-                **{"profile": "containers", "kafka_bootstrap": self.broker.address},
-                **{"broker_port": 0, "s3_port": 0, "redis_port": 0},
-            }
-        )
+        self.direct: Settings = addressed(found, kafka_bootstrap=self.broker.address)
         """Settings of one who is spared the faults of the store."""
         with Admin(self.direct) as admin:
             admin.ensure(events.TOPICS)

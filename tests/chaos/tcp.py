@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-class Listening:
+class Listening(ABC):
     """A server on a port of loopback, in a thread of its own. ``upstream`` may not be there yet."""
 
     def __init__(self, upstream: tuple[str, int], *, port: int = 0) -> None:
@@ -100,9 +101,9 @@ class Listening:
             self._open.discard(writer)
             writer.close()
 
+    @abstractmethod
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Somebody has connected; the connection is closed when this returns."""
-        raise NotImplementedError
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to upstream, which ends with the others on :meth:`cut`."""

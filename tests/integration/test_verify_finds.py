@@ -14,7 +14,6 @@ from playlake.lake import compact, tables
 from playlake.lake.options import storage_options
 from playlake.lake.store import Store
 from playlake.lake.verify import verify
-from playlake.lake.verify.expired import GAPS_FOLDER
 from playlake.lake.verify.report import FileFinding, Report
 from playlake.warehouse import duck
 from tests.support import Cli
@@ -213,14 +212,23 @@ def test_what_the_writer_found_gone_is_expired_but_not_what_the_lake_has(broken:
             "next_offset": [end + 130, end - 5],  # the lake has the second: it is not gone
         }
     )
-    uri = f"s3://{broken.settings.s3_bucket}/{GAPS_FOLDER}"
+    uri = f"s3://{broken.settings.s3_bucket}/{tables.LOG_GAPS_FOLDER}"
     write_deltalake(uri, gaps, storage_options=storage_options(broken.settings))
     try:
         found = broken.found(expired=30)
         assert "expired: Kafka's retention removed them before" in broken.cli("lake", "verify", check=1).out
+        told = broken.cli("lake", "acknowledge", "--dry-run").out
+        assert f"{end + 100:,} to {end + 129:,}" in told
+        broken.found(expired=30)
+        assert "30 expired offsets acknowledged now, 0 before" in broken.cli("lake", "acknowledge").out
+        assert broken.found().acknowledged == 30
+        later = gaps.slice(0, 1).set_column(4, "next_offset", pa.array([end + 131]))
+        write_deltalake(uri, later, mode="append", storage_options=storage_options(broken.settings))
+        assert broken.found(expired=1).acknowledged == 30
     finally:
-        for key in broken.store.keys(GAPS_FOLDER):
-            broken.store.delete(key)
+        for folder in (tables.LOG_GAPS_FOLDER, tables.KNOWN_GAPS_FOLDER):
+            for key in broken.store.keys(folder):
+                broken.store.delete(key)
     mine = next(p for p in found.partitions if p.expired)
     assert (mine.partition, mine.expired_ranges) == (part.partition, [(end + 100, end + 130)])
 

@@ -23,7 +23,7 @@ from playlake.lake.options import storage_options
 from playlake.lake.table import WriteFailedError
 from playlake.lake.writer import Writer
 from tests.chaos.proxy import Faults, S3Proxy
-from tests.support import Cli, assert_whole, bronze_ids, end, wait_for
+from tests.support import Cli, addressed, assert_whole, bronze_ids, end, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -145,11 +145,9 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
     It hangs for the writer only. The broker has the same store under it, and what hangs there is no fault of a writer.
     """
     with S3Proxy(own.settings().s3_endpoint) as store:
-        direct = own.settings().model_copy(
-            update={"profile": "containers", "broker_port": 0, "s3_port": 0, "redis_port": 0, "s3_endpoint": store.url}
-        )
         through = Cli(own.home)
-        through.env |= direct.environment() | {"PLAYLAKE_FLUSH_SECONDS": "1"}
+        through.env |= addressed(own.settings(), s3_endpoint=store.url).environment()
+        through.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
         writer = through.start("land", "--json")
         first = send(own, play())
         wait_for(lambda: landed(own, first))

@@ -1,4 +1,4 @@
-"""Topics: making them, and telling one incarnation of a topic from the next by its id (KIP-516)."""
+"""Topics and groups, and telling one incarnation of a topic from the next by its id (KIP-516)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answers(settings: Settings, timeout_s: float) -> bool:
 
 
 class Admin:
-    """Looks after topics.
+    """Looks after topics and groups.
 
     :raises UnavailableError: when the broker does not answer within ``kafka_timeout_s``.
     """
@@ -75,6 +75,19 @@ class Admin:
             for t in found
             if t["error_code"] == 0
         }
+
+    def delete_group(self, group: str) -> str:
+        """Delete a consumer group; the name of Kafka's error where it was not, else nothing.
+
+        Kafka deletes no group that has members (``NonEmptyGroupError``); Tansu 0.6 deletes it, and they join again.
+
+        :raises UnavailableError: when the broker does not answer.
+        """
+        try:
+            said = str(self._client.delete_groups([group])[group])
+        except kafka.errors.KafkaError as error:
+            raise config.down(self._settings, type(error).__name__) from error
+        return "" if said == "OK" else said
 
     def ensure(self, names: tuple[str, ...], timeout_s: float = 30.0) -> dict[str, TopicInfo]:
         """Make those of ``names`` that do not exist, and wait until all can be used."""

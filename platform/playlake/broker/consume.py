@@ -10,11 +10,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
-from confluent_kafka.admin import AdminClient
 
 from playlake import log
 from playlake.broker import config
-from playlake.broker.admin import answers
+from playlake.broker.admin import Admin, answers
 from playlake.errors import UnavailableError
 from playlake.records import Run
 from playlake.settings import Settings
@@ -201,17 +200,22 @@ class Consumer:
         """Seconds since the group is being joined, at the start or in a rebalance; 0 for a member that has its part."""
         return time.monotonic() - self._joining_since if self._joining_since is not None else 0.0
 
-    def dissolve(self) -> None:
+    def dissolve(self) -> bool:
         """Delete the group, for one that waits for a member that is gone; whoever is in it joins again.
 
         Tansu 0.6 can wait for ever for a leader that was killed or left while the group formed. Kafka deletes no group
-        that has members. What goes with it are the offset hints.
+        that has members, and needs no such help. What goes with it are the offset hints.
+
+        :returns: whether it was deleted.
         """
-        admin = AdminClient(config.librdkafka(self._settings))
         try:
-            admin.delete_consumer_groups([self._group], request_timeout=5)[self._group].result()
-        except ck.KafkaException as error:
-            _log.debug("the group was not deleted", why=str(error))
+            with Admin(self._settings) as admin:
+                refused = admin.delete_group(self._group)
+        except UnavailableError as error:
+            refused = str(error)
+        if refused:
+            _log.debug("the group was not deleted", why=refused)
+        return not refused
 
     def left_out(self) -> UnavailableError:
         """The error to raise when :meth:`joining_for` has become too long."""

@@ -39,11 +39,13 @@ def lake_verify(json: Json = False) -> None:
         "pending": sum(p.pending for p in report.partitions),
         "files": report.files,
         "orphans": asdict(orphans),
-        "partitions": [{**asdict(p), "expired_ranges": p.expired_ranges[:SAMPLE]} for p in report.partitions],
+        "partitions": [
+            {**asdict(p), "topic": p.name, "expired_ranges": p.expired_ranges[:SAMPLE]} for p in report.partitions
+        ],
         "findings": [asdict(f) for f in report.findings],
     }
     rows = [
-        (p.topic, str(p.partition), p.in_log, p.in_bronze, p.in_dead_letters, p.lost, p.expired, p.doubled, p.pending)
+        (p.name, str(p.partition), p.in_log, p.in_bronze, p.in_dead_letters, p.lost, p.expired, p.doubled, p.pending)
         for p in report.partitions
         if p.in_log or p.in_bronze or p.in_dead_letters or p.unread or p.expired
     ]
@@ -81,7 +83,7 @@ def lake_acknowledge(
     found = [p for p in report.partitions if p.expired]
     if not dry_run:
         acknowledge(settings, found)
-    rows = [(p.topic, str(p.partition), f"{a:,} to {b - 1:,}") for p in found for a, b in p.expired_ranges]
+    rows = [(p.name, str(p.partition), f"{a:,} to {b - 1:,}") for p in found for a, b in p.expired_ranges]
     data = {"acknowledged": report.expired, "before": report.acknowledged, "dry_run": dry_run}
     show(json, data, table("topic", "partition", "offsets", rows=rows))
     if not json:
@@ -96,17 +98,17 @@ def _say(report: Report) -> None:
     for p in report.partitions:
         for what, offsets in (("lost", p.lost_offsets), ("doubled", p.doubled_offsets)):
             if offsets:
-                out.print(f"{p.topic}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
+                out.print(f"{p.name}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
         for first, following in p.expired_ranges[:SAMPLE]:
             out.print(
-                f"{p.topic}/{p.partition}: offsets {first:,} to {following - 1:,} expired: Kafka's retention removed"
+                f"{p.name}/{p.partition}: offsets {first:,} to {following - 1:,} expired: Kafka's retention removed"
                 " them before they were landed"
             )
         if p.acknowledged:
-            out.print(f"{p.topic}/{p.partition}: {p.acknowledged:,} more expired and are acknowledged")
+            out.print(f"{p.name}/{p.partition}: {p.acknowledged:,} more expired and are acknowledged")
         if p.unread:
             out.print(
-                f"{p.topic}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
+                f"{p.name}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
                 " (never acknowledged, or lost by it)"
             )
     for finding in report.findings:

@@ -13,8 +13,8 @@ from playlake.lake.verify import PartitionReport
 from playlake.settings import Settings
 
 
-def acknowledge(settings: Settings, partitions: Sequence[PartitionReport]) -> int:
-    """Write down, in one commit, that what has expired of these partitions is known. Returns how many offsets that are.
+def acknowledge(settings: Settings, partitions: Sequence[PartitionReport]) -> None:
+    """Write down, in one commit, that what has expired of these partitions is known.
 
     What expires later is not among it. Nothing of this is undone but by rolling the table back.
 
@@ -22,7 +22,7 @@ def acknowledge(settings: Settings, partitions: Sequence[PartitionReport]) -> in
     """
     now = datetime.now(UTC)
     rows = [
-        (p.topic.split(" ")[0], p.topic_id, p.partition, first, following, now)
+        (p.topic, p.topic_id, p.partition, first, following, now)
         for p in partitions
         for first, following in p.expired_ranges
     ]
@@ -30,4 +30,3 @@ def acknowledge(settings: Settings, partitions: Sequence[PartitionReport]) -> in
         columns = zip(zip(*rows, strict=True), KNOWN_GAPS, strict=True)
         table = tables.known_gaps(settings)
         table.append(pa.Table.from_arrays([pa.array(v, f.type) for v, f in columns], schema=KNOWN_GAPS), {}, {})
-    return sum(p.expired for p in partitions)

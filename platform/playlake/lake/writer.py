@@ -7,6 +7,8 @@ polling: when as much is buffered as a flush may take, partitions are paused. Wh
 
 Whatever goes wrong with a batch, the answer is the same: its topic's partitions are dropped with all that is buffered
 of them, the tables are asked for their positions, and reading goes on from there.
+
+The module is long since polling, partitions and the work under way change one state, in one thread, turn by turn.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _POLL_SECONDS = 0.2
 _REBALANCE_SECONDS = 5.0
 """How long a rebalance waits for a flush, or for the positions of what it brought; others wait for us meanwhile."""
 _DISSOLVE_SECONDS = 20.0
-"""How long the group may take to give us a part, before it is said to wait for one who is gone; a session is 6 s."""
+"""How long the group may take to give us a part, before it is formed anew; a session is 6 s."""
 _JOIN_SECONDS = 150.0
 """The same, before a run that has an end gives up."""
 _LOOK_SECONDS = 10.0
@@ -176,8 +178,8 @@ class Writer:
             raise consumer.left_out()
         if joining > _DISSOLVE_SECONDS and not down and now - self._dissolved_at > _DISSOLVE_SECONDS:
             self._dissolved_at = now
-            _log.warning("the consumer group gives this writer no part; forming it anew", seconds=round(joining))
-            consumer.dissolve()
+            anew = consumer.dissolve()
+            _log.warning("the consumer group gives this writer no part", seconds=round(joining), formed_anew=anew)
         return bool(down or joining)
 
     def _turn(self, consumer: Consumer, now: float) -> None:

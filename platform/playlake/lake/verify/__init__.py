@@ -11,9 +11,8 @@ from collections.abc import Callable
 from playlake import broker, events
 from playlake.lake.deliver import app_id
 from playlake.lake.store import ERRORS, Store
-from playlake.lake.tables import DEAD_LETTERS_FOLDER, FOLDERS
+from playlake.lake.tables import DEAD_LETTERS_FOLDER, FOLDERS, KNOWN_GAPS_FOLDER, LOG_GAPS_FOLDER
 from playlake.lake.verify import rows
-from playlake.lake.verify.expired import GAPS_FOLDER, KNOWN_FOLDER
 from playlake.lake.verify.files import look
 from playlake.lake.verify.report import FileFinding, Orphans, PartitionReport, Report
 from playlake.lake.verify.rows import Gone, Log, Sql
@@ -56,7 +55,7 @@ def _compare(
     rows.check_folders(sql, dead, report)
     gaps, known = (
         rows.readable(sql, look(store, settings.s3_bucket, folder, report), report)
-        for folder in (GAPS_FOLDER, KNOWN_FOLDER)
+        for folder in (LOG_GAPS_FOLDER, KNOWN_GAPS_FOLDER)
     )
     for topic, log in logs.items():
         say(f"comparing {topic}")

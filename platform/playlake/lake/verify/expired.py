@@ -9,11 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-GAPS_FOLDER = "bronze/log_gaps"
-"""Where the writer writes down what was gone when it came: first_offset, next_offset of a topic's partition."""
-KNOWN_FOLDER = "bronze/known_gaps"
-"""The same, of those whose loss somebody has acknowledged."""
-
 Range = tuple[int, int]
 """From the first offset to the one after the last."""
 

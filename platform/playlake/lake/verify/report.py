@@ -33,6 +33,13 @@ class PartitionReport:
     expired_ranges: list[tuple[int, int]] = field(default_factory=list)
     """From the first of those not acknowledged to the one after the last."""
     topic_id: str | None = None
+    former: bool = False
+    """Whether the topic was made anew since, and this is of the one that was."""
+
+    @property
+    def name(self) -> str:
+        """The topic, for people; told from the one that has its name now."""
+        return f"{self.topic} (former {(self.topic_id or '')[:8]})" if self.former else self.topic
 
     @property
     def healthy(self) -> bool:

@@ -214,7 +214,7 @@ def _tell_expired(sql: Sql, one: PartitionReport, gone: Gone, by_log: Sequence[e
         if count := _not_held(sql, one, first, following):
             one.expired += count
             one.expired_ranges.append((first, following))
-    one.acknowledged = sum(_not_held(sql, one, *r) for r in everything) - one.expired
+    one.acknowledged = sum(_not_held(sql, one, *known) for known in expired.without(everything, unknown))
 
 
 def _not_held(sql: Sql, one: PartitionReport, first: int, following: int) -> int:
@@ -235,8 +235,9 @@ def _former(sql: Sql, log: Log, gone: Gone) -> list[PartitionReport]:
     ).fetchall()
     reports = []
     for former, partition, bronze, dead, doubled in rows:
-        name = f"{log.topic} (former {former[:8]})"
-        one = PartitionReport(name, partition, None, None, 0, bronze, dead, 0, doubled, 0, topic_id=former)
+        one = PartitionReport(
+            log.topic, partition, None, None, 0, bronze, dead, 0, doubled, 0, topic_id=former, former=True
+        )
         _tell_expired(sql, one, gone)
         reports.append(one)
     return reports
