@@ -48,6 +48,14 @@ def whole(log: Path) -> str:
     return said
 
 
+def _stuck(member: Member) -> ChaosError:
+    """The error of a writer that does not end, with where each of its threads is."""
+    member.process.send_signal(signal.SIGABRT)
+    member.process.wait()
+    said = member.log.read_text(errors="replace")
+    return ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM\n{said[-6000:]}")
+
+
 class Member:
     """One writer process."""
 
@@ -165,7 +173,7 @@ class Fleet:
             process.terminate()
             member.asked_at = time.monotonic()
         elif time.monotonic() - member.asked_at > _ENDING_S:
-            raise ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM")
+            raise _stuck(member)
 
     def _froze(self, member: Member, where: str) -> None:
         member.frozen_at = time.monotonic()
@@ -199,7 +207,7 @@ class Fleet:
             try:
                 code = member.process.wait(_ENDING_S)
             except subprocess.TimeoutExpired:
-                raise ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM, all being well") from None
+                raise _stuck(member) from None
             said = whole(member.log)
             started = member.asked_at is not None and member.reading_s is not None
             if started and code not in (0, -signal.SIGKILL):

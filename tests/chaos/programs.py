@@ -7,6 +7,7 @@ a process for each command. It has no threads and no connections, so a fork is a
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import json
@@ -93,6 +94,7 @@ def _become(asked: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (out, 1), (out, 2)):
         os.dup2(source, target)
+    faulthandler.enable()  # SIGABRT tells where each thread is
     os.environ.clear()
     os.environ.update(asked["env"])
     if group := asked["group"]:
