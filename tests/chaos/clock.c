@@ -4,6 +4,7 @@
    as the kernel has it, as a real jump would have moved the kernel's clock too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,22 +57,54 @@ int timespec_get(struct timespec *at, int base) {
 }
 
 /* Deadlines this large are of the wall clock: a monotonic one counts from the machine's start. */
+static int is_of_day(const struct timespec *until) { return until && until->tv_sec >= 1000000000; }
+
 static const struct timespec *kernels(const struct timespec *until, struct timespec *room) {
-    if (!until || until->tv_sec < 1000000000) return until;
+    if (!is_of_day(until)) return until;
     *room = *until;
     room->tv_sec -= shift();
     return room;
 }
 
 #define REAL(name) ((typeof(&name))dlsym(RTLD_NEXT, #name))
+#define SLICE_NS 50000000L
+
+/* The kernel's time of day at which to look at the clock again; whether `until` has come. As with a real jump, who waits
+   when the clock is set back waits for longer, and who waits when it is set forward may be through at once. */
+static int has_come(const struct timespec *until, struct timespec *look) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t left = (int64_t)(until->tv_sec - now.tv_sec) * 1000000000 + (until->tv_nsec - now.tv_nsec);
+    if (left <= 0) return 1;
+    syscall(SYS_clock_gettime, CLOCK_REALTIME, look);
+    look->tv_nsec += left < SLICE_NS ? left : SLICE_NS;
+    look->tv_sec += look->tv_nsec / 1000000000;
+    look->tv_nsec %= 1000000000;
+    return 0;
+}
+
+static int waited(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until) {
+    static typeof(&pthread_cond_timedwait) real;
+    struct timespec look;
+    if (!real) real = (typeof(real))dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+    if (!real) real = REAL(pthread_cond_timedwait);
+    if (!is_of_day(until)) return real(cond, mutex, until);
+    while (!has_come(until, &look)) {
+        int code = real(cond, mutex, &look);
+        if (code != ETIMEDOUT) return code;
+    }
+    return ETIMEDOUT;
+}
 
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until) {
-    static typeof(&pthread_cond_timedwait) real;
-    struct timespec room;
-    if (!real) real = (typeof(real))dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
-    if (!real) real = REAL(pthread_cond_timedwait);
-    return real(cond, mutex, kernels(until, &room));
+    return waited(cond, mutex, until);
+}
+
+/* C11's, which librdkafka uses: glibc's own is the same, but calls the other without coming by here. */
+int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict until) {
+    int code = waited((pthread_cond_t *)cond, (pthread_mutex_t *)mutex, until);
+    return code == 0 ? thrd_success : code == ETIMEDOUT ? thrd_timedout : thrd_error;
 }
 
 int sem_timedwait(sem_t *restrict sem, const struct timespec *restrict until) {

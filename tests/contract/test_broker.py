@@ -75,10 +75,13 @@ class Reading:
         deadline = time.monotonic() + seconds
         while len(self.ends) < partitions:
             assert time.monotonic() < deadline, f"only {self.ends} after {seconds} s"
-            polled = self.consumer.poll(1000, 0.2)
-            self.records += messages(polled)
-            self.ends |= polled.ends
+            self.poll()
         return self.records
+
+    def poll(self) -> None:
+        polled = self.consumer.poll(1000, 0.2)
+        self.records += messages(polled)
+        self.ends |= polled.ends
 
 
 @pytest.fixture
@@ -168,9 +171,7 @@ def test_the_end_is_told_again_after_new_messages(settings: Settings, topic: str
     deadline = time.monotonic() + 30
     while len(reading.records) < 80:
         assert time.monotonic() < deadline
-        polled = reading.consumer.poll(1000, 0.2)
-        reading.records += messages(polled)
-        reading.ends |= polled.ends
+        reading.poll()
     assert len({(r.partition, r.offset) for r in reading.records}) == 80
     assert all(end >= before[p] for p, end in reading.ends.items())
 
@@ -303,7 +304,7 @@ def test_a_group_that_waits_for_one_who_is_gone_is_formed_anew(settings: Setting
     gone.close()  # leaves while it joins: on Tansu the next would wait for ever
     reading = read("stuck")  # type: ignore[operator]
     while reading.consumer.joining_for() and reading.consumer.joining_for() < 12:
-        reading.records += messages(reading.consumer.poll(1000, 0.2))
+        reading.poll()
     waits = reading.consumer.joining_for() > 0
     assert waits == (settings.profile == "embedded"), "Kafka forgets who has left"
     assert reading.consumer.dissolve() == waits, "Kafka deletes no group that has members"

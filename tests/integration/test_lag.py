@@ -55,6 +55,8 @@ def test_a_server_that_hangs_keeps_nobody_waiting(cli: Cli) -> None:
 
 
 def test_looking_makes_no_tables(cli: Cli) -> None:
+    with Producer(cli.settings()) as producer:
+        producer.send(events.PLAYS, "k", b"{}")
     elsewhere = Cli(cli.home, s3_bucket="nothing-is-here")
     lag = wait_for(lambda: elsewhere.json("status")["lag"])
     assert lag["pending"] > 0, "of this bucket's lake nothing has landed"

@@ -25,6 +25,7 @@ _log = log.get("broker")
 
 _JOIN_SECONDS = 20.0
 """A member that was killed is waited for as long as its session lasts, and then Tansu takes three seconds more."""
+_NAP_SECONDS = 0.01
 _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE)
 
 
@@ -121,6 +122,19 @@ def no_data(partitions: Sequence[TopicPartition]) -> str:
     return f"no data of {named}" + (f" and {len(partitions) - 4} more partitions" if len(partitions) > 4 else "")
 
 
+def take(client: ck.Consumer, most: int, timeout_s: float) -> list[ck.Message]:
+    """Up to ``most`` messages, waiting ``timeout_s`` at the longest, by the monotonic clock.
+
+    librdkafka waits until a time of day: after a jump back of the clock by two hours it would do so for two hours.
+    """
+    until = time.monotonic() + timeout_s
+    found: list[ck.Message] = client.consume(most, 0)
+    while len(found) < most and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _NAP_SECONDS))
+        found += client.consume(most - len(found), 0)
+    return found
+
+
 class Consumer:
     """A member of a consumer group whose start offsets are given by ``on_assign``.
 
@@ -145,6 +159,7 @@ class Consumer:
         self._down_since: float | None = None
         self._reason = ""
         self._held = False
+        self._woken_at = 0.0
         self._joining_since: float | None = time.monotonic()
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
         self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
@@ -162,7 +177,8 @@ class Consumer:
     def poll(self, most: int, timeout_s: float) -> Polled:
         """Take up to ``most`` messages, waiting ``timeout_s`` at the longest."""
         polled = Polled()
-        messages = self._client.consume(most, timeout_s)
+        self._wake()
+        messages = take(self._client, most, timeout_s)
         good = [m for m in messages if m.error() is None]
         if len(good) < len(messages):
             for message in messages:
@@ -173,6 +189,12 @@ class Consumer:
         if polled.runs or polled.ends:
             self._down_since = None
         return polled
+
+    def _wake(self) -> None:
+        """Ask librdkafka's own thread something: it too waits until a time of day, and keeps the membership."""
+        if time.monotonic() - self._woken_at > 1.0:
+            self._woken_at = time.monotonic()
+            self._client.memberid()
 
     def _note(self, message: ck.Message, error: ck.KafkaError, polled: Polled) -> None:
         tp = TopicPartition(message.topic(), message.partition())
@@ -279,7 +301,8 @@ class Consumer:
         Tansu 0.6 waits for ever for a leader that leaves before its group has formed, and lets nobody else in.
         """
         while 0 < self.joining_for() < _JOIN_SECONDS and self._down_since is None:
-            self._client.consume(1, 0.1)
+            self._wake()
+            take(self._client, 1, 0.1)
         self._client.close()
         self._joining_since = None  # closing tells that what we had was revoked
 

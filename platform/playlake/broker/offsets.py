@@ -11,7 +11,7 @@ import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.broker.admin import answers
-from playlake.broker.consume import TopicPartition, claimed_end, client, no_data
+from playlake.broker.consume import TopicPartition, claimed_end, client, no_data, take
 from playlake.settings import Settings
 
 _SILENT = 3
@@ -96,7 +96,7 @@ class _Reader:
             self._assign(reader, still_open)
             last = time.monotonic()
             while still_open:
-                if messages := reader.consume(20_000, 0.1):
+                if messages := take(reader, 20_000, 0.1):
                     last = time.monotonic()
                     still_open = still_open - self._take(messages)
                 elif time.monotonic() - last > self.stall_s:

@@ -10,7 +10,7 @@ import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.broker.admin import answers
-from playlake.broker.consume import TopicPartition, claimed_end, client
+from playlake.broker.consume import TopicPartition, claimed_end, client, take
 from playlake.settings import Settings
 
 
@@ -43,7 +43,7 @@ def waiting(
         reader.assign([ck.TopicPartition(*tp, offset) for tp, offset in positions.items()])
         until = time.monotonic() + stall_s
         while still_open and time.monotonic() < until:
-            for message in reader.consume(1000, 0.1):
+            for message in take(reader, 1000, 0.1):
                 tp = TopicPartition(message.topic(), message.partition())
                 if tp not in still_open:
                     continue
