@@ -42,7 +42,9 @@ $env/bin/python -m pip install --quiet --disable-pip-version-check --require-has
 # uv does not read pip's configuration; a mirror set there is to be used all the same.
 index="$($env/bin/python -m pip config get global.index-url 2>/dev/null || true)"
 [ -z "$index" ] || [ -n "${UV_DEFAULT_INDEX:-}" ] || export UV_DEFAULT_INDEX="$index"
-UV_PYTHON_DOWNLOADS=never $env/bin/uv pip install --quiet --python $env/bin/python --require-hashes -r "$lock" \
+# Where Python may not keep what it has compiled, each process would compile thousands of files anew: half of its start.
+compile="${PYTHONDONTWRITEBYTECODE:+--compile-bytecode}"
+UV_PYTHON_DOWNLOADS=never $env/bin/uv pip install --quiet --python $env/bin/python --require-hashes $compile -r "$lock" \
     || fail "the locked requirements could not be installed; see above. Check the network and run this again."
 if [ "$what" != airflow ]; then
     .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e . \

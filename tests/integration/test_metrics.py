@@ -6,40 +6,16 @@ import contextlib
 import json
 import signal
 import socket
-import urllib.error
-import urllib.request
 from threading import Thread
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from playlake import events
 from playlake.broker import Producer
+from tests.scraping import Samples, free_port, scrape
 from tests.support import Cli, assert_whole, end, parquet_files, wait_for
 
 pytestmark = pytest.mark.timeout(600)
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def scrape(port: int) -> Samples:
-    """By name without our prefix and labels; empty while nothing answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-    except (urllib.error.URLError, OSError):
-        return {}
-    return {
-        (s.name.removeprefix("playlake_writer_"), tuple(sorted(s.labels.items()))): s.value
-        for family in text_string_to_metric_families(text)
-        for s in family.samples
-    }
 
 
 def by_topic(samples: Samples, name: str, topic: str = events.PLAYS) -> float:

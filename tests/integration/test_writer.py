@@ -23,6 +23,7 @@ from playlake.lake.options import storage_options
 from playlake.lake.table import WriteFailedError
 from playlake.lake.writer import Writer
 from tests.chaos.proxy import Faults, S3Proxy
+from tests.scraping import free_port, scrape
 from tests.support import Cli, addressed, assert_whole, bronze_ids, end, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -69,10 +70,11 @@ def landed(cli: Cli, ids: list[str]) -> bool:
 
 
 def test_sigterm_lands_what_is_buffered(cli: Cli) -> None:
-    patient = Cli(cli.home, flush_seconds=3600, flush_rows=10**6)
+    port = free_port()
+    patient = Cli(cli.home, flush_seconds=3600, flush_rows=10**6, metrics_port=port)
     with patient.start("land", "--json") as writer:
         ids = send(cli, *(play() for _ in range(20)))
-        time.sleep(8)  # read, and held for an hour
+        wait_for(lambda: scrape(port).get(("buffered_rows", ()), 0) >= 20, 120)  # read, and held for an hour
         assert not landed(cli, ids)
         done = end(writer, signal.SIGTERM, timeout=60)
     assert done.code == 0, done.err

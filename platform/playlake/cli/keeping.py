@@ -58,8 +58,10 @@ def refresh(
     if every is not None and every < 1:
         raise UsageError("--every must be a second or more.")
     heartbeat = Heartbeat(settings.heartbeat)
+    asked: list[object] = []
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: object, _frame: object) -> None:
+        asked.append(number)  # what is raised within a library's callback can be lost there
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)  # as Ctrl-C: a build that runs is ended, and nothing of it published
@@ -82,7 +84,7 @@ def refresh(
             say(text)
 
         try:
-            while True:
+            while not asked:
                 try:
                     for one in pipeline.import_inbox(settings, say=alive):
                         show(json, {"imported": asdict(one)}, _imported_table([one]))
@@ -93,11 +95,12 @@ def refresh(
                     err.print(f"playlake: {error}", markup=False)
                 sys.stdout.flush()
                 again = time.monotonic() + every
-                while time.monotonic() < again:
+                while time.monotonic() < again and not asked:
                     heartbeat.beat()
                     time.sleep(min(1.0, every))
         except KeyboardInterrupt:
-            say("ended")
+            pass
+        say("ended")
 
 
 def _built(built: Any) -> str:

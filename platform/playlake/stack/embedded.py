@@ -184,16 +184,13 @@ class EmbeddedStack:
         state.processes[name] = Recorded.of(name, child.pid)
         self.home.save(state)
         settings = with_addresses(self._settings, state, self.home.keys())
+        port = state.ports[self.port_name(name)]
+
+        def ready() -> bool:
+            return ports.listens(port) and ports.held_by(port, child.pid) and probes.ready(name, settings, state)
+
         try:
-            process.wait_ready(
-                name,
-                child,
-                lambda: (
-                    ports.held_by(state.ports[self.port_name(name)], child.pid) and probes.ready(name, settings, state)
-                ),
-                log=log,
-                timeout_s=_START_S[name],
-            )
+            process.wait_ready(name, child, ready, log=log, timeout_s=_START_S[name])
         except BaseException:
             # Also on Ctrl-C: a server that never became ready is not to be left behind.
             self._stop(state, [name])

@@ -30,10 +30,20 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return True
 
 
+def listens(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
 def choose(count: int, taken: Iterable[int] = ()) -> list[int]:
     """Free ports, all different, from below those that systems give to outgoing connections: they can be had again."""
     avoid = set(taken)
-    candidates = (port for port in random.SystemRandom().sample(_RANGE, len(_RANGE)) if port not in avoid)
+    order = random.Random().sample(_RANGE, len(_RANGE))  # noqa: S311 - no secret; asking the system 12,000 times is dear
+    candidates = (port for port in order if port not in avoid)
     found = list(itertools.islice(filter(is_free, candidates), count))
     if len(found) < count:
         raise PlaylakeError(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 
 from playlake.settings import Settings
-from playlake.stack.ports import LOOPBACK
+from playlake.stack import ports
 from playlake.stack.state import State
 
 
@@ -27,19 +26,11 @@ def ready(name: str, settings: Settings, state: State) -> bool:
             return cache.ping()
         finally:
             cache.close()
-    if not _listens(state.ports["broker"]):
+    if not ports.listens(state.ports["broker"]):
         return False
     with Admin(settings) as admin:
         admin.topics(("user_plays",))
     return True
-
-
-def _listens(port: int) -> bool:
-    try:
-        with socket.create_connection((LOOPBACK, port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def http_ok(url: str) -> bool:
