@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import threading
 import time
 from typing import Any
@@ -113,6 +114,7 @@ def quix(given: dict[str, Any]) -> None:
         commit_interval=60.0,
         loglevel="ERROR",
         use_changelog_topics=False,
+        state_dir=tempfile.mkdtemp(prefix="bench-quix-"),
     )
     sink = Timed(
         given["bucket"],
@@ -131,6 +133,9 @@ def quix(given: dict[str, Any]) -> None:
 
 def ours(given: dict[str, Any]) -> None:
     """The lake writer, from its first messages to its last commit."""
+    from playlake.lean import without_pandas
+
+    without_pandas()  # as the command does
     from playlake.lake.table import Table
     from playlake.lake.watching import Watcher
     from playlake.lake.writer import Writer

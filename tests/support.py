@@ -236,6 +236,12 @@ def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT, 
     return Done(process.returncode, out, err)
 
 
+def lands(writer: subprocess.Popen[str]) -> bool:
+    """Wait until a writer has landed something: it has partitions of its own."""
+    assert writer.stderr is not None
+    return any("rows landed" in line for line in writer.stderr)
+
+
 def make_export(folder: Path, rows: int, *, files: int = 2, seed: int = 1) -> Path:
     """An account export in Spotify's form: some tracks of a few artists, identical rows and zero lengths among them."""
     rng = random.Random(seed)

@@ -87,7 +87,9 @@ def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp
     writer = cli.start("land")
     wait_for(heart.exists)
     age(make_export(box / "export", 200))
-    wait_for((box / "export.receipt.json").exists)
+    wait_for((box / "export.receipt.json").exists, 120)
+    # The writer is at work: one that finds no store at its start says so and ends.
+    wait_for(lambda: assert_whole(cli, pending=None)["pending"] == 0, 120, every=1)
     cli.kill("store")
     time.sleep(3)
     cli("up")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Cli, assert_whole, end
+from tests.support import Cli, assert_whole, end, lands
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -38,8 +38,10 @@ def test_each_server_killed_while_events_flow(cli: Cli) -> None:
     def landed() -> int:
         return sum(p["in_bronze"] for p in assert_whole(cli, pending=None)["partitions"])
 
+    cli("simulate", "--plays", "10")
+    writer = Cli(cli.home, flush_seconds=1).start("land", "--json")
+    assert lands(writer), "one that finds no store at its start ends"
     before, acknowledged = landed(), 0
-    writer = cli.start("land", "--json")
     for server in ("store", "broker", "cache"):
         feed = cli.start("simulate", "--rate", "100", "--for", "14s", "--json")
         assert feed.stderr is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from playlake.lake.table import WriteFailedError
 from playlake.lake.writer import Writer
 from tests.chaos.proxy import Faults, S3Proxy
 from tests.scraping import free_port, scrape
-from tests.support import Cli, addressed, assert_whole, bronze_ids, end, wait_for
+from tests.support import Cli, addressed, assert_whole, bronze_ids, end, lands, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -89,12 +88,6 @@ def test_for_some_time(cli: Cli) -> None:
     assert done.json["rows"]["user_plays"] >= 1
     assert 8 <= time.monotonic() - started < 30
     assert landed(cli, ids)
-
-
-def lands(writer: subprocess.Popen[str]) -> bool:
-    """Wait until a writer has landed something: it has partitions of its own."""
-    assert writer.stderr is not None
-    return any("rows landed" in line for line in writer.stderr)
 
 
 def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:

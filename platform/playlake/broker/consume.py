@@ -34,6 +34,7 @@ _FETCHING = {
     "queued.max.messages.kbytes": 16 * 1024,
     "fetch.max.bytes": 12 * 1024 * 1024,
     "fetch.message.max.bytes": 10 * 1024 * 1024,
+    "fetch.queue.backoff.ms": 10,  # a queue that is full is so for a moment, not for the second that is usual
     "topic.metadata.refresh.interval.ms": 30_000,  # new partitions of a topic are found within that time
 }
 
