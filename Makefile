@@ -47,7 +47,7 @@ test: ## Lint, types, import rules, dbt parse and all tests
 
 model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a quarter of an hour
 	@scripts/bootstrap.sh dev
-	@MODEL_SCHEDULES=$(or $(SCHEDULES),100000) .venv/bin/python -m pytest -n 0 tests/unit/test_exactly_once.py
+	@MODEL_SCHEDULES=$(or $(SCHEDULES),100000) .venv/bin/python -m pytest -n 0 -q -s -o timeout=0 tests/unit/test_exactly_once.py
 
 chaos: ## Writers killed and frozen while all around them fails (SEED=…, KILLS=500, STACK=embedded|kafka; docs/chaos.md)
 	@scripts/bootstrap.sh dev

@@ -5,12 +5,14 @@ Around them is a world of three writers, a log that expires and is made anew, an
 a commit is put if absent, and one whose application transactions another has touched since is refused. Hypothesis
 draws what happens when. The same world finds what is wrong with a writer that names its files by their first offset.
 
-``MODEL_SCHEDULES`` sets how many schedules are drawn (``make model``: a hundred thousand).
+``MODEL_SCHEDULES`` sets how many schedules are drawn (``make model``: a hundred thousand, with progress and a count of
+what happened in them).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ from playlake.lake.deliver import FencedError, app_id, deliver, locate, note_gap
 from playlake.records import Run
 
 SCHEDULES = int(os.environ.get("MODEL_SCHEDULES", "300"))
+EVERY = 1000
+"""Schedules after which the progress is told."""
 TOPIC = "user_plays"
 PARTITIONS = (0, 1)
 WRITERS = (0, 1, 2)
@@ -343,6 +347,8 @@ class Everything(RuleBasedStateMachine):
     """Three writers, of which each thinks at times that it is alone, and everything that can go wrong."""
 
     Kind: ClassVar[type[Writer]] = Writer
+    happened: ClassVar[Counter[str]] = Counter()
+    """How often, in all schedules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -395,12 +401,15 @@ class Everything(RuleBasedStateMachine):
         writer.read(most)
         writer.take()
 
-    @rule(who=who, fault=st.sampled_from(FAULTS))
-    def commit_with_a_fault(self, who: int, fault: tuple[type[Exception], str, str]) -> None:
+    @rule(who=who, fault=st.sampled_from(FAULTS), most=st.integers(1, 7))
+    def commit_with_a_fault(self, who: int, fault: tuple[type[Exception], str, str], most: int) -> None:
         error, table, when = fault
+        if self.writers[who].batch is None:
+            self.begin(who, most)
 
         def around(at: str, then: str) -> None:
             if (at, then) == (table, when):
+                self.happened["faults of a commit"] += 1
                 raise error
 
         try:
@@ -413,10 +422,13 @@ class Everything(RuleBasedStateMachine):
         """Another does a whole turn between this one's look at the table and its commit."""
         if who == other:
             return
+        if self.writers[who].batch is None:
+            self.begin(who, most)
         done: list[str] = []
 
         def around(_table: str, when: str) -> None:
             if when == "before" and not done:
+                self.happened["commits across another's"] += 1
                 done.append(when)
                 self.go_on(other, most)
 
@@ -439,6 +451,7 @@ class Everything(RuleBasedStateMachine):
     @rule(who=who)
     def crash(self, who: int) -> None:
         """Gone with all it held; the one that comes instead takes what it had."""
+        self.happened["crashes"] += 1
         had = {p for _, p in self.writers[who].mine}
         self.writers[who] = self.Kind(self.world)
         self.writers[who].assign(had)
@@ -454,10 +467,12 @@ class Everything(RuleBasedStateMachine):
     @rule(who=who, partitions=some_partitions)
     def assign(self, who: int, partitions: set[int]) -> None:
         """Also what another still believes to have: that one is a zombie from here on."""
+        self.happened["zombies"] += any((TOPIC, p) in w.mine for w in self.writers for p in partitions)
         self.writers[who].assign(partitions)
 
     @rule(partitions=some_partitions, giver=who, taker=who)
     def rebalance(self, partitions: set[int], giver: int, taker: int) -> None:
+        self.happened["rebalances"] += 1
         self.writers[giver].revoke(partitions)
         self.writers[taker].assign(partitions)
 
@@ -510,6 +525,15 @@ class Everything(RuleBasedStateMachine):
 class ExactlyOnce(Everything):
     """What only ours is asked to withstand."""
 
+    def teardown(self) -> None:
+        super().teardown()
+        self.happened["schedules"] += 1
+        if (count := self.happened["schedules"]) % EVERY == 0:
+            print(f"{count:,} of {SCHEDULES:,} schedules, 0 lost, 0 doubled", file=sys.stderr, flush=True)
+        if count == SCHEDULES:
+            what = ", ".join(f"{n:,} {name}" for name, n in sorted(self.happened.items()))
+            print(f"0 lost, 0 doubled in all: {what}", file=sys.stderr, flush=True)
+
     @rule()
     def upgrade(self) -> None:
         """A release later, what was an event is none and the other way round, for every third offset.
@@ -524,12 +548,14 @@ class ExactlyOnce(Everything):
     def expire(self, partition: int, count: int) -> None:
         """Retention deletes the oldest messages, landed or not."""
         world = self.world
+        self.happened["expiries"] += 1
         world.starts[partition] = min(world.starts[partition] + count, world.ends[partition])
 
     @precondition(lambda self: len(self.world.logs) < 3)
     @rule(bad=st.lists(st.booleans(), max_size=12))
     def make_anew(self, bad: list[bool]) -> None:
         """The topic is deleted and made anew: same offsets, other messages."""
+        self.happened["topics made anew"] += 1
         world = self.world
         world.topic_id = str(len(world.logs) + 1)
         world.logs[world.topic_id] = {p: {} for p in PARTITIONS}
