@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka as ck
+import psutil
 
 from playlake import events
 from playlake.broker import Admin
@@ -114,7 +115,7 @@ def main() -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--flush", type=int, default=50_000)
+    parser.add_argument("--flush", type=int, default=Settings.model_fields["catchup_rows"].default)
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
@@ -123,15 +124,21 @@ def main() -> None:
         stack = EmbeddedStack(settings)
         stack.up()
         ending.callback(stack.down)
-        measure(attach(settings), asked)
+        processes = json.loads((Path(folder) / "home" / "run" / "stack.json").read_text())["processes"]
+        measure(attach(settings), asked, [psutil.Process(p["pid"]) for p in processes.values()])
 
 
-def measure(settings: Settings, asked: argparse.Namespace) -> None:
+def servers_cpu(servers: list[psutil.Process]) -> float:
+    """Seconds of processor time that broker, store and cache have used so far."""
+    return sum(sum(server.cpu_times()[:2]) for server in servers)
+
+
+def measure(settings: Settings, asked: argparse.Namespace, servers: list[psutil.Process]) -> None:
     """All parts that were asked for, on one stack."""
     size = produce(settings, asked.events)
     print(f"{asked.events:,} events of {size:.0f} bytes, {PARTITIONS} partitions, {asked.flush:,} a flush\n")
-    print("| | events/s | beside Quix | beside bare | CPU s per million | peak MB |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| | events/s | beside Quix | beside bare | CPU s per million | of broker and store | peak MB |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     rates: dict[str, float] = {}
 
     def given(**more: Any) -> dict[str, Any]:
@@ -151,7 +158,9 @@ def measure(settings: Settings, asked: argparse.Namespace) -> None:
         }
 
     def row(name: str, kind: str, python: str = sys.executable, **more: Any) -> dict[str, Any]:
+        before = servers_cpu(servers)
         found = sorted((run(kind, given(**more), python) for _ in range(asked.repeats)), key=_rate)
+        theirs = (servers_cpu(servers) - before) / sum(f["events"] for f in found) * 1e6
         middle = found[len(found) // 2]
         rates[name] = _rate(middle)
         quix = f"{rates[name] / rates['Quix Streams']:.1f}" if "Quix Streams" in rates else ""
@@ -159,7 +168,10 @@ def measure(settings: Settings, asked: argparse.Namespace) -> None:
         cpu = middle["cpu"] / middle["events"] * 1e6
         peak = max(f["peak_mb"] for f in found)
         spread = f"{_rate(found[0]):,.0f} to {_rate(found[-1]):,.0f}"
-        print(f"| {name} | {rates[name]:,.0f} ({spread}) | {quix} | {bare} | {cpu:.1f} | {peak} |", flush=True)
+        print(
+            f"| {name} | {rates[name]:,.0f} ({spread}) | {quix} | {bare} | {cpu:.1f} | {theirs:.1f} | {peak} |",
+            flush=True,
+        )
         return middle
 
     if "bare" in asked.only:
@@ -188,7 +200,7 @@ def measure(settings: Settings, asked: argparse.Namespace) -> None:
         found = run("ours", given())
         middle = found["samples_mb"][len(found["samples_mb"]) // 5]
         cpu = found["cpu"] / found["events"] * 1e6
-        print(f"| playlake, {found['events']:,} events | {_rate(found):,.0f} | | | {cpu:.1f} | {found['peak_mb']} |")
+        print(f"| playlake, {found['events']:,} events | {_rate(found):,.0f} | | | {cpu:.1f} | | {found['peak_mb']} |")
         note += f"; memory after a fifth {middle} MB, at the end {found['samples_mb'][-1]} MB"
     print(f"\n{note}\n{time.strftime('%Y-%m-%d')}, `{' '.join(['python', *sys.argv])}`")
 

@@ -106,6 +106,7 @@ def quix(given: dict[str, Any]) -> None:
             Timed.first = Timed.first or time.monotonic()
             super().add(*args, **kwargs)
 
+    os.chdir(tempfile.mkdtemp(prefix="bench-quix-"))  # it makes a folder for its state
     app = Application(
         given["kafka"],
         consumer_group="bench-quix",
@@ -114,7 +115,6 @@ def quix(given: dict[str, Any]) -> None:
         commit_interval=60.0,
         loglevel="ERROR",
         use_changelog_topics=False,
-        state_dir=tempfile.mkdtemp(prefix="bench-quix-"),
     )
     sink = Timed(
         given["bucket"],

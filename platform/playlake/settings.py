@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     flush_seconds: float = Field(60.0, gt=0, description="Age of the oldest buffered row at which a topic is flushed.")
     flush_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
     catchup_rows: int = Field(
-        50_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+        40_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
     )
 
     metrics_port: Port = Field(

@@ -32,8 +32,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from playlake.lake.core import Batch, Core, Limits, Partition
-from playlake.lake.deliver import FencedError, app_id, deliver, locate, note_gap
+from playlake.lake.core import Batch, Core, Limits, Partition, Position
+from playlake.lake.deliver import FencedError, app_id, deliver, locate, pass_gap, record_gap
 from playlake.records import Run
 
 SCHEDULES = int(os.environ.get("MODEL_SCHEDULES", "300"))
@@ -182,7 +182,7 @@ class Writer:
         self.mine: set[Partition] = set()
         self.unplaced: set[Partition] = set()
         self.batch: Batch | None = None
-        self.located: tuple[dict[Partition, Any], dict[Partition, int]] | None = None
+        self.located: dict[Partition, Any] | None = None
         self.nowhere: set[Partition] = set()
 
     def assign(self, partitions: set[int]) -> None:
@@ -213,49 +213,47 @@ class Writer:
             self.topic_id = self.world.topic_id
             raise MadeAnewError
 
-    def locate(self, around: Callable[[str, str], None] = lambda _table, _when: None) -> None:
-        """Ask the tables; the answer is taken in later."""
+    def locate(
+        self,
+        around: Callable[[str, str], None] = lambda _table, _when: None,
+        around_gap: Callable[[str], None] = lambda _when: None,
+    ) -> None:
+        """Ask the tables, and pass over what the log has no more; the answer is taken in later."""
         self.bronze.around = lambda when: around("bronze", when)
         self.dead.around = lambda when: around("dead", when)
+        self.gaps.around = around_gap
         if self.batch or self.located or not self.unplaced:
             return
         wanted = set(self.unplaced)
         begins = {p: self.world.starts[p[1]] for p in wanted & self.nowhere}
         try:
             self.check()
+            found = self.look(wanted)
+            for partition, start in begins.items():
+                if start > found[partition].bronze:
+                    pass_gap(partition, self.topic_id, found[partition].bronze, start, self.bronze, [])
+            self.located = found | self.look(set(begins))
         except MadeAnewError:
             self.nowhere.clear()  # of the topic that was
             self.displace(set(self.mine))
+        except (FencedError, LostError):
             return
-        found = locate(wanted, {TOPIC: self.topic_id}, {TOPIC: self.bronze}, self.dead)
-        skips = {}
-        for partition, start in begins.items():
-            if start > found[partition].bronze:
-                try:
-                    note_gap(
-                        partition,
-                        self.topic_id,
-                        found[partition].bronze,
-                        start,
-                        self.gaps,
-                        partial(self._gap, partition[1], start),
-                    )
-                except FencedError:
-                    return
-                skips[partition] = start
-        self.located = (found, skips)
 
-    def _gap(self, partition: int, following: int, first: int) -> list[Row]:
-        return [Row(self.topic_id, partition, offset, b"") for offset in range(first, following)]
+    def look(self, wanted: set[Partition]) -> dict[Partition, Any]:
+        found = locate(wanted, {TOPIC: self.topic_id}, {TOPIC: self.bronze}, self.dead)
+        for partition in wanted:
+            record_gap(partition, self.topic_id, self.bronze, self.gaps, partial(self._gap, partition[1]))
+        return found
+
+    def _gap(self, partition: int, first: int, end: int) -> list[Row]:
+        return [Row(self.topic_id, partition, offset, b"") for offset in range(first, end)]
 
     def place(self) -> None:
         if self.located is None:
             return
-        (found, skips), self.located = self.located, None
+        found, self.located = self.located, None
         mine = {p: at for p, at in found.items() if p in self.unplaced}
         self.core.assign(mine)
-        for partition, offset in skips.items():
-            self.core.skip(partition, offset)
         self.unplaced -= mine.keys()
         self.nowhere -= found.keys()
 
@@ -297,18 +295,15 @@ class Writer:
 class ByFirstOffset(Writer):
     """Wrong: a file is named by its first offset and overwritten, and Kafka's committed offset is where to go on."""
 
-    def locate(self, around: Callable[[str, str], None] = lambda _table, _when: None) -> None:
+    def locate(
+        self,
+        around: Callable[[str, str], None] = lambda _table, _when: None,
+        around_gap: Callable[[str], None] = lambda _when: None,
+    ) -> None:
         if self.batch is None and self.unplaced:
             self.topic_id = self.world.topic_id
-            self.located = ({p: self.world.committed.get((self.topic_id, p[1]), 0) for p in self.unplaced}, {})
-
-    def place(self) -> None:
-        if self.located:
-            from playlake.lake.core import Position
-
-            found = {p: Position(at, None) for p, at in self.located[0].items()}
-            self.located = (found, {})
-            super().place()
+            committed = {p: self.world.committed.get((self.topic_id, p[1]), 0) for p in self.unplaced}
+            self.located = {p: Position(at, None) for p, at in committed.items()}
 
     def commit(self, around: Callable[[str, str], None] = lambda _table, _when: None) -> None:
         if self.batch is None:
@@ -543,6 +538,25 @@ class ExactlyOnce(Everything):
         for writer in WRITERS:
             self.crash(writer)
         self.world.is_bad = lambda value, offset: value.startswith(b"bad") is not (offset % 3 == 0)
+
+    @rule(
+        who=who,
+        error=st.sampled_from((CrashError, LostError)),
+        table=st.sampled_from(("bronze", "gaps")),
+        when=st.sampled_from(("before", "after")),
+    )
+    def locate_with_a_fault(self, who: int, error: type[Exception], table: str, when: str) -> None:
+        """Where a gap is passed, these are commits."""
+
+        def around(at: str, then: str) -> None:
+            if (at, then) == (table, when):
+                self.happened["faults at a gap"] += 1
+                raise error
+
+        try:
+            self.writers[who].locate(around, partial(around, "gaps"))
+        except CrashError:
+            self.crash(who)
 
     @rule(partition=st.sampled_from(PARTITIONS), count=st.integers(1, 4))
     def expire(self, partition: int, count: int) -> None:

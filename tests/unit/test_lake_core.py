@@ -217,16 +217,6 @@ def test_a_batch_of_an_earlier_term_changes_nothing_in_this_one() -> None:
     assert core.take(TOPIC).expected == {0: at(0)}  # which the table will refuse, and reading starts again
 
 
-def test_reading_goes_on_where_the_log_begins() -> None:
-    core = assigned(p0=5)
-    core.skip((TOPIC, 0), 100)
-    core.skip((TOPIC, 7), 100)  # none of ours
-    assert core.reading() == {(TOPIC, 0): 100}
-    core.add([run(100)], 0)
-    batch = core.take(TOPIC)
-    assert (batch.expected, batch.following) == ({0: at(5)}, {0: 101})
-
-
 def test_the_topic_that_has_waited_longest_is_flushed_first() -> None:
     core = Core(Limits(rows=1, catchup_rows=1, bytes=10**9, seconds=10**9))
     core.assign({("user_plays", 0): at(0), ("user_skips", 0): at(0)})

@@ -31,7 +31,7 @@ _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaErro
 
 _FETCHING = {
     # Of all partitions together. More is fetched than this by one answer, which has room for any one message.
-    "queued.max.messages.kbytes": 16 * 1024,
+    "queued.max.messages.kbytes": 8 * 1024,
     "fetch.max.bytes": 12 * 1024 * 1024,
     "fetch.message.max.bytes": 10 * 1024 * 1024,
     "fetch.queue.backoff.ms": 10,  # a queue that is full is so for a moment, not for the second that is usual

@@ -143,11 +143,6 @@ class Core:
             self._next.pop(partition, None)
             self._behind.discard(partition)
 
-    def skip(self, partition: Partition, offset: int) -> None:
-        """Go on reading at a later offset: the log has nothing before it."""
-        if partition in self._next:
-            self._next[partition] = max(self._next[partition], offset)
-
     def add(self, runs: Iterable[Run], now: float) -> None:
         """Buffer messages; those of partitions that are not ours, and offsets already read, are dropped."""
         for run in runs:

@@ -94,24 +94,53 @@ def locate(
     return found
 
 
-def note_gap(
-    partition: Partition, topic_id: str, first: int, begins: int, table: Ledger[Rows], row: Callable[[int], Rows]
+def pass_gap(
+    partition: Partition, topic_id: str, position: int, begins: int, bronze: Ledger[Rows], no_rows: Rows
+) -> None:
+    """Move bronze on over what Kafka deleted before it was landed: offsets from ``position`` to before ``begins``.
+
+    From this commit on a zombie that still holds some of them can't land them. With it the table keeps where the gap
+    is, for :func:`record_gap`: dying between the two loses no word of it.
+
+    :raises FencedError: when another writer has been here.
+    """
+    app = app_id(partition[0], topic_id, partition[1])
+    first, end = _gap_ids(app)
+    bronze.append(no_rows, {app: position or None}, {app: begins, first: position, end: begins})
+
+
+def record_gap(
+    partition: Partition,
+    topic_id: str,
+    bronze: Ledger[Rows],
+    gaps: Ledger[Rows],
+    row: Callable[[int, int], Rows],
 ) -> int:
-    """Record that Kafka deleted what was not landed: offsets from ``first`` to the one before ``begins``.
+    """Write down the gap that bronze has passed last, if it is not written down yet.
 
-    What was recorded before is not recorded again. Dead letters may hold some of these offsets: they are written first.
+    Dead letters may hold some of these offsets: they are written before bronze.
 
-    :param row: makes the row of a gap from its first offset.
+    :param bronze: as of a version that has been looked at.
+    :param row: makes the row of a gap from its first offset and the one after its last.
     :returns: how many offsets were recorded now.
     :raises FencedError: when another writer recorded something meanwhile.
     """
     app = app_id(partition[0], topic_id, partition[1])
-    table.refresh()
-    recorded = table.position(app)
+    first, end = (bronze.position(name) for name in _gap_ids(app))
+    if first is None or end is None:
+        return 0
+    gaps.refresh()
+    recorded = gaps.position(app)
     first = max(first, recorded or 0)
-    if first < begins:
-        table.append(row(first), {app: recorded}, {app: begins})
-    return max(0, begins - first)
+    if first >= end:
+        return 0
+    gaps.append(row(first, end), {app: recorded}, {app: end})
+    return end - first
+
+
+def _gap_ids(app: str) -> tuple[str, str]:
+    """The application transactions that keep a partition's last gap: its first offset, and the one after its last."""
+    return f"gap-first:{app}", f"gap-end:{app}"
 
 
 def deliver(

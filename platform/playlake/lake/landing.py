@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -18,8 +19,8 @@ from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake import tables
 from playlake.lake.core import Batch, Partition, Position
 from playlake.lake.decode import Decoded, Decoder
-from playlake.lake.deliver import app_id, deliver, locate, note_gap
-from playlake.lake.schema import bronze_rows, dead_letter_rows, log_gap_row
+from playlake.lake.deliver import app_id, deliver, locate, pass_gap, record_gap
+from playlake.lake.schema import BRONZE, bronze_rows, dead_letter_rows, log_gap_row
 from playlake.lake.store import Store
 from playlake.lake.table import Table
 from playlake.records import Run
@@ -30,6 +31,13 @@ _log = log.get("lake")
 
 class TopicMadeAnewError(Exception):
     """The topic is not the one whose messages we hold: they may be of either."""
+
+
+class Nowhere(NamedTuple):
+    """An offset that was to be read and that the log has not got, and the first that it has."""
+
+    asked: int
+    begins: int
 
 
 class LogBehindLakeError(PlaylakeError):
@@ -53,14 +61,6 @@ class Flushed:
     write_s: float
     commit_s: float
     """Of ``write_s``, what the commits took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """Positions of partitions, and for those whose log begins later the offset to read on at."""
-
-    positions: dict[Partition, Position]
-    skips: dict[Partition, int] = field(default_factory=dict)
 
 
 class Landing:
@@ -135,46 +135,60 @@ class Landing:
                 )
                 raise TopicMadeAnewError(topic)
 
-    def locate(self, partitions: Iterable[Partition], begins: Mapping[Partition, int]) -> Located:
-        """Where the lake has these partitions.
+    def locate(
+        self, partitions: Iterable[Partition], nowhere: Mapping[Partition, Nowhere]
+    ) -> dict[Partition, Position]:
+        """Where the lake has these partitions; what their log has no more is passed over, and said to be lost.
 
-        :param begins: for partitions whose log did not have the offset to read: the first that it has.
+        :param nowhere: of partitions whose log did not have the offset to read.
+        :raises FencedError: when another writer has been here.
         :raises LogBehindLakeError: when the log ends before what is landed already.
         :raises TopicMadeAnewError: when a topic is not the one that was read: all that is held of it is to be dropped,
             of its other partitions too.
         """
         wanted = list(partitions)
         self.check({topic for topic, _ in wanted})
-        positions = locate(wanted, self._ids, self._bronze, self._dead)
-        skips = {p: self._gap(p, positions[p].bronze, begins[p]) for p in wanted if p in begins}
-        return Located(positions, skips)
+        positions = self._locate(wanted)
+        if gone := [p for p in wanted if p in nowhere]:
+            for partition in gone:
+                self._pass_gap(partition, positions[partition].bronze, nowhere[partition])
+            positions |= self._locate(gone)
+        return positions
 
-    def _gap(self, partition: Partition, position: int, begins: int) -> int:
+    def _locate(self, partitions: list[Partition]) -> dict[Partition, Position]:
+        found = locate(partitions, self._ids, self._bronze, self._dead)
+        for topic, number in partitions:
+            topic_id = self._ids[topic]
+            lost = record_gap(
+                (topic, number),
+                topic_id,
+                self._bronze[topic],
+                self._gaps,
+                lambda first, end: log_gap_row(topic, topic_id, number, first, end, datetime.now(UTC)),  # noqa: B023
+            )
+            if lost:
+                _log.error(
+                    "messages were deleted from Kafka before they were landed: they are lost. Raise the topic's"
+                    " retention",
+                    topic=topic,
+                    partition=number,
+                    up_to=found[topic, number].bronze - 1,
+                    count=lost,
+                )
+        return found
+
+    def _pass_gap(self, partition: Partition, position: int, found: Nowhere) -> None:
         topic, number = partition
-        if begins <= position:
+        if found.begins <= position:
+            if position > found.asked:
+                return  # another writer has come further meanwhile
             raise LogBehindLakeError(
                 f"The log of {topic}/{number} ends before offset {position}, up to which the lake has landed it: the"
                 " broker lost messages. New ones under known offsets would be passed over, so nothing more is landed."
                 " Delete the topic and make it anew: its offsets then start over, and the lake keeps what it has."
             )
-        topic_id = self._ids[topic]
-        lost = note_gap(
-            partition,
-            topic_id,
-            position,
-            begins,
-            self._gaps,
-            lambda first: log_gap_row(topic, topic_id, number, first, begins, datetime.now(UTC)),
-        )
-        if lost:
-            _log.error(
-                "messages were deleted from Kafka before they were landed: they are lost. Raise the topic's retention",
-                topic=topic,
-                partition=number,
-                up_to=begins - 1,
-                count=lost,
-            )
-        return begins
+        table = self._bronze[topic]
+        pass_gap(partition, self._ids[topic], position, found.begins, table, BRONZE[topic].empty_table())
 
     def flush(self, batch: Batch) -> Flushed:
         """Write a batch.

@@ -25,10 +25,10 @@ from typing import Any
 from playlake import events, failpoints, log
 from playlake.broker import Consumer, Polled, TopicPartition
 from playlake.errors import PlaylakeError, UnavailableError
-from playlake.lake.core import Batch, Core, Limits, Partition
+from playlake.lake.core import Batch, Core, Limits, Partition, Position
 from playlake.lake.deliver import FencedError
 from playlake.lake.idle import UntilIdle
-from playlake.lake.landing import Flushed, Landing, Located, TopicMadeAnewError
+from playlake.lake.landing import Flushed, Landing, Nowhere, TopicMadeAnewError
 from playlake.lake.table import WriteFailedError
 from playlake.lake.watching import Landed, Watcher
 from playlake.settings import Settings
@@ -101,8 +101,8 @@ class Writer:
         self._mine: set[Partition] = set()
         self._unplaced: set[Partition] = set()
         """Ours, and where the lake has them is not known yet."""
-        self._begins: dict[Partition, int] = {}
-        """Of the unplaced, those whose log had not got the offset to read, and the first that it has."""
+        self._nowhere: dict[Partition, Nowhere] = {}
+        """Of the unplaced, those whose log had not got the offset to read."""
         self._moved = False
         """Whether what is to be read is not what the consumer was told."""
         self._stop = False
@@ -205,8 +205,9 @@ class Writer:
             self._core.add(polled.runs, now)
         self._core.reached_end(polled.ends.items())
         for tp in polled.nowhere:
+            asked = self._core.reading().get(tp, 0)
             self._displace({(tp.topic, tp.partition)})
-            self._begins[tp] = consumer.beginning(tp)
+            self._nowhere[tp] = Nowhere(asked, consumer.beginning(tp))
 
     def _at_end(self, consumer: Consumer) -> bool:
         if not self._mine:  # there are more writers than partitions, and the others land what there is
@@ -284,8 +285,8 @@ class Writer:
             return
         if self._unplaced:
             wanted = frozenset(self._unplaced)
-            begins = {p: self._begins[p] for p in wanted if p in self._begins}
-            self._job = _Job(self._thread.submit(self._landing.locate, wanted, begins), self._placed)
+            nowhere = {p: self._nowhere[p] for p in wanted if p in self._nowhere}
+            self._job = _Job(self._thread.submit(self._landing.locate, wanted, nowhere), self._placed)
         elif topics := self._core.waiting() if self._draining else self._core.due(now):
             batch = self._core.take(topics[0])
             self._job = _Job(self._thread.submit(self._landing.flush, batch), partial(self._flushed, batch), batch)
@@ -312,7 +313,7 @@ class Writer:
             self._displace(touched)
         except TopicMadeAnewError as error:
             self._watcher.failed(str(error), "made_anew")
-            self._begins.clear()  # of the topic that was; another's is found again
+            self._nowhere.clear()  # of the topic that was; another's is found again
             self._displace({p for p in self._mine if p[0] == str(error)})
         except (WriteFailedError, UnavailableError) as error:
             # Whether a commit happened is unknown: drop everything, the table says where to go on.
@@ -326,14 +327,12 @@ class Writer:
                 following = job.batch.following
                 consumer.commit_hint({TopicPartition(topic, p): offset for p, offset in following.items()})
 
-    def _placed(self, located: Located) -> None:
-        found = {p: at for p, at in located.positions.items() if p in self._unplaced}
+    def _placed(self, positions: dict[Partition, Position]) -> None:
+        found = {p: at for p, at in positions.items() if p in self._unplaced}
         self._core.assign(found)
-        for partition, offset in located.skips.items():
-            self._core.skip(partition, offset)
         self._unplaced -= found.keys()
-        for partition in located.positions:
-            self._begins.pop(partition, None)
+        for partition in positions:
+            self._nowhere.pop(partition, None)
         self._moved = True
 
     def _flushed(self, batch: Batch, flushed: Flushed) -> None:
