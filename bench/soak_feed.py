@@ -31,7 +31,7 @@ def main() -> None:
     rng = random.Random(seed)
     acknowledged: list[str] = []
     producer = ck.Producer(
-        {**config.librdkafka(load_settings(_env_file=None)), "acks": "all", "linger.ms": 100, "log_level": 2}
+        {**config.librdkafka(load_settings(_env_file=None)), "acks": "all", "linger.ms": 1000, "log_level": 2}
     )
     simulator = Simulator(Simulation(plays=20_000, listeners=100, days=30, seed=seed))
     started = time.monotonic()
