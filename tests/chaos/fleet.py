@@ -25,6 +25,7 @@ FROZEN_S = 8.0
 """Longer than the session's timeout, 6 s: the group gives the partitions away meanwhile."""
 GROUP = "playlake-lake"
 _BROKEN = ("Traceback", "panicked", "This is a bug")
+_LOG_BEHIND = "ends before offset"
 _PAUSE_S = 0.5
 """After a writer that could not start, as a supervisor would."""
 _STARTING_S = 45.0
@@ -184,12 +185,15 @@ class Fleet:
         self.members.remove(member)
         self._note(f"{member.log.stem} has ended with {code} after {member.age:.1f} s: {where or member.plan}")
         said = whole(member.log)
+        at_work = member.reading_s is not None and member.asked_at is None
         if code == -signal.SIGKILL:
             self.kills[where or member.plan.where or member.anywhere] += 1
         elif code == 0 and member.asked_at is not None:
             self.asked += 1
-        elif code in (1, -signal.SIGTERM) and "playlake: " in said:  # -15: asked while it was ending already
-            self.gave_up += 1  # broker or store away at its start: a supervisor starts it again, and so do we
+        elif code in (1, -signal.SIGTERM) and "playlake: " in said and not at_work and _LOG_BEHIND not in said:
+            # Broker or store away at its start, or when it was to write what it held at its end (-15: asked while it
+            # was ending already). A supervisor starts it again, and so do we.
+            self.gave_up += 1
             self._next_at = time.monotonic() + _PAUSE_S
         else:
             raise ChaosError(f"{member.log}: exit code {code} ({member.plan})\n{said[-3000:]}")

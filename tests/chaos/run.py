@@ -61,6 +61,7 @@ class Done:
         lines = [
             f"Stack {self.stack}, seed {self.seed}: {self.rounds} rounds, {self.seconds / 60:.0f} minutes;"
             f" {self.kills} kills -9 of writers and compactors, {self.zombies} zombies, {self.asked} asked to end,"
+            f" {self.gave_up} gave up at their start or end,"
             f" {self.acknowledged:,} messages acknowledged, {self.bad:,} of them bad. After each round"
             f" {', '.join(f'{n} {name}' for name, n in self.verified.items() if name != 'files')}.",
             "",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import confluent_kafka as ck
+import psutil
 import pytest
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as KafkaPartition
@@ -16,7 +17,7 @@ from playlake import events
 from tests.containers import servers
 from tests.containers.test_path import ContainerCli
 from tests.integration.test_writer import landed, play, send
-from tests.support import assert_whole, end, wait_for
+from tests.support import assert_whole, bronze_ids, end, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,9 +68,7 @@ def test_what_retention_deleted_before_it_was_landed_is_told(own: ContainerCli) 
     own("land", "--until-idle")
     send(own, *(play() for _ in range(7)))
     partition, following = partition_of(own)
-    client = admin(own)
-    client.delete_records({KafkaPartition(events.PLAYS, partition): following})
-    client.close()
+    expire(own, partition, following)
     last = send(own, *(play() for _ in range(3)))
     done = own("land", "--until-idle")
     assert "deleted from Kafka before they were landed" in done.err
@@ -86,12 +85,65 @@ def test_what_retention_deleted_before_it_was_landed_is_told(own: ContainerCli) 
     found = own.json("lake", "verify")
     assert (found["expired"], found["acknowledged"]) == (0, 7)
     send(own, *(play() for _ in range(2)))
-    client = admin(own)
-    client.delete_records({KafkaPartition(events.PLAYS, partition): partition_of(own)[1]})
-    client.close()
+    expire(own, partition, partition_of(own)[1])
     own("land", "--until-idle")
     found = own("lake", "verify", "--json", check=1).json
     assert (found["expired"], found["acknowledged"]) == (2, 7), "only what was known then"
+
+
+def beside(own: ContainerCli, **variables: str) -> ContainerCli:
+    """The same lake with other variables."""
+    made = ContainerCli(own.own)
+    made.env |= own.env | variables
+    return made
+
+
+def expire(cli: ContainerCli, partition: int, following: int) -> None:
+    """Do as retention does: the log begins at ``following`` now."""
+    client = admin(cli)
+    client.delete_records({KafkaPartition(events.PLAYS, partition): following})
+    client.close()
+
+
+def expired(cli: ContainerCli, partition: int) -> int:
+    found = cli("lake", "verify", "--json", check=1).json
+    mine = next(p for p in found["partitions"] if p["topic"] == events.PLAYS and p["partition"] == partition)
+    assert (mine["lost"], mine["doubled"]) == (0, 0)
+    return int(mine["expired"])
+
+
+def test_a_writer_killed_between_a_gap_and_its_record_loses_no_word_of_it(own: ContainerCli) -> None:
+    send(own, play())
+    own("land", "--until-idle")
+    send(own, *(play() for _ in range(6)))
+    partition, following = partition_of(own)
+    expire(own, partition, following)
+    killed = beside(own, PLAYLAKE_FAILPOINT="between-gap-and-record").start("land", "--until-idle")
+    assert killed.wait(120) == -signal.SIGKILL
+    assert expired(own, partition) == 6, "told, though nobody has written it down"
+    assert "deleted from Kafka before they were landed" in own("land", "--until-idle").err
+    assert expired(own, partition) == 6
+
+
+def test_a_frozen_writer_lands_nothing_of_what_is_said_to_be_lost(own: ContainerCli) -> None:
+    first = send(own, play())
+    own("land", "--until-idle")
+    assert landed(own, first)
+    frozen = beside(own, PLAYLAKE_FAILPOINT="before-commit:1:stop").start("land")
+    held = send(own, *(play() for _ in range(5)))
+    process = psutil.Process(frozen.pid)
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, 120)
+    partition, following = partition_of(own)
+    expire(own, partition, following)
+    after = send(own, play())
+    own("land", "--until-idle")
+    assert landed(own, after)
+    process.send_signal(signal.SIGCONT)
+    assert frozen.stderr is not None
+    assert any("another writer was here" in line for line in frozen.stderr)
+    assert end(frozen, signal.SIGTERM).code == 0
+    assert not set(held) & set(bronze_ids(own))
+    assert expired(own, partition) == 5
 
 
 def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:

@@ -123,17 +123,27 @@ def no_data(partitions: Sequence[TopicPartition]) -> str:
     return f"no data of {named}" + (f" and {len(partitions) - 4} more partitions" if len(partitions) > 4 else "")
 
 
-def take(client: ck.Consumer, most: int, timeout_s: float) -> list[ck.Message]:
+def take(
+    client: ck.Consumer, most: int, timeout_s: float, turn: Callable[[], object] = lambda: None
+) -> list[ck.Message]:
     """Up to ``most`` messages, waiting ``timeout_s`` at the longest, by the monotonic clock.
 
     librdkafka waits until a time of day: after a jump back of the clock by two hours it would do so for two hours.
+
+    :param turn: what changes when a rebalance was told. Messages taken before are dropped then: what comes next may be
+        from earlier offsets, and librdkafka leaves out what is outdated within one call only.
     """
     until = time.monotonic() + timeout_s
-    found: list[ck.Message] = client.consume(most, 0)
-    while len(found) < most and (left := until - time.monotonic()) > 0:
+    found: list[ck.Message] = []
+    before = turn()
+    while True:
+        more = client.consume(most - len(found), 0)
+        if (now := turn()) != before:
+            found, before = [], now
+        found += more
+        if len(found) >= most or (left := until - time.monotonic()) <= 0:
+            return found
         time.sleep(min(left, _NAP_SECONDS))
-        found += client.consume(most - len(found), 0)
-    return found
 
 
 class Consumer:
@@ -161,16 +171,19 @@ class Consumer:
         self._reason = ""
         self._held = False
         self._woken_at = 0.0
+        self._rebalances = 0
         self._joining_since: float | None = time.monotonic()
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
         self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             self._joining_since = None
+            self._rebalances += 1
             self.read_on(on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
 
         def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             self._joining_since = time.monotonic()
+            self._rebalances += 1
             on_revoke([TopicPartition(p.topic, p.partition) for p in partitions])
 
         self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
@@ -179,7 +192,7 @@ class Consumer:
         """Take up to ``most`` messages, waiting ``timeout_s`` at the longest."""
         polled = Polled()
         self._wake()
-        messages = take(self._client, most, timeout_s)
+        messages = take(self._client, most, timeout_s, lambda: self._rebalances)
         good = [m for m in messages if m.error() is None]
         if len(good) < len(messages):
             for message in messages:

@@ -215,7 +215,7 @@ def lake_compact(
     age = 3600.0 if older_than is None else older_than
     done = {}
     with progress() as say:
-        for one in tables.every(settings):
+        for one in tables.prunable(settings):
             say(f"looking at {one.folder}")
             done[one.folder] = compact(settings, one, older_than_s=age, dry_run=dry_run, say=say)
     rows = [(name, d.hours, d.files_before, None if dry_run else d.files_after, d.rows) for name, d in done.items()]
@@ -247,7 +247,7 @@ def lake_prune(
         )
     removed: dict[str, int] = {}
     with progress() as say:
-        for one in tables.every(settings):
+        for one in tables.prunable(settings):
             say(f"looking at {one.folder}")
             removed[one.folder] = len(one.prune(int(hours), dry_run=dry_run))
     show(json, {"removed": removed, "dry_run": dry_run}, table("table", "files", rows=removed.items()))

@@ -15,7 +15,7 @@ positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -134,8 +134,19 @@ def record_gap(
     first = max(first, recorded or 0)
     if first >= end:
         return 0
+    failpoints.hit("between-gap-and-record")
     gaps.append(row(first, end), {app: recorded}, {app: end})
     return end - first
+
+
+def gaps_passed(positions: Mapping[str, int], topic: str) -> Iterator[tuple[str, int, int, int]]:
+    """Of a bronze table's transactions, the last gap of each partition: topic id, partition, its first offset and the
+    one after its last. One whose writer died before :func:`record_gap` is in no other place."""
+    prefix = f"gap-first:{topic}:"
+    for name, first in positions.items():
+        if name.startswith(prefix):
+            topic_id, _, partition = name.removeprefix(prefix).rpartition(":")
+            yield topic_id, int(partition), first, positions[_gap_ids(app_id(topic, topic_id, int(partition)))[1]]
 
 
 def _gap_ids(app: str) -> tuple[str, str]:

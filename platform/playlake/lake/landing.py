@@ -180,8 +180,8 @@ class Landing:
     def _pass_gap(self, partition: Partition, position: int, found: Nowhere) -> None:
         topic, number = partition
         if found.begins <= position:
-            if position > found.asked:
-                return  # another writer has come further meanwhile
+            if position != found.asked:
+                return  # what was asked for is not what is read next: only if that is gone too is the log behind
             raise LogBehindLakeError(
                 f"The log of {topic}/{number} ends before offset {position}, up to which the lake has landed it: the"
                 " broker lost messages. New ones under known offsets would be passed over, so nothing more is landed."

@@ -56,6 +56,13 @@ def every(settings: Settings) -> list[Table]:
     return found
 
 
+def prunable(settings: Settings) -> list[Table]:
+    """All tables in which a writer that died can have left files: those of :func:`every`, and those kept beside them
+    where they are there."""
+    beside = (log_gaps(settings), known_gaps(settings), replays(settings))
+    return [*every(settings), *(table for table in beside if table.is_there())]
+
+
 def snapshot(settings: Settings) -> dict[str, int]:
     """By folder, the latest version of each table; a table that is not there yet is made, empty."""
     return {table.folder: table.version for table in every(settings)}

@@ -207,7 +207,10 @@ class Writer:
         for tp in polled.nowhere:
             asked = self._core.reading().get(tp, 0)
             self._displace({(tp.topic, tp.partition)})
-            self._nowhere[tp] = Nowhere(asked, consumer.beginning(tp))
+            try:
+                self._nowhere[tp] = Nowhere(asked, consumer.beginning(tp))
+            except UnavailableError as error:  # read from where the lake has it, it comes here again
+                _log.warning("the broker does not say where a log begins", topic=tp.topic, why=str(error))
 
     def _at_end(self, consumer: Consumer) -> bool:
         if not self._mine:  # there are more writers than partitions, and the others land what there is
@@ -231,12 +234,14 @@ class Writer:
             _log.warning("the broker claims messages that it does not give; landed what there is")
 
     def _finish(self, consumer: Consumer) -> None:
-        """Write what is buffered. What can't be written now is still in Kafka."""
-        self._draining, self._patient = True, False
+        """Write what is buffered. What can't be written now is still in Kafka, and an error says so."""
+        self._draining, self._patient, self._stop = True, False, True
         while self._job or self._core.waiting():
             self._on_turn()
             if self._job:
                 wait([self._job.future], _POLL_SECONDS)
+            else:
+                time.sleep(0.05)  # after a failure there is a pause
             self._reap(consumer)
             self._start(self._clock())
 
@@ -265,6 +270,8 @@ class Writer:
         self._core.forget(gone)
         self._mine -= gone
         self._unplaced -= gone
+        for partition in gone:
+            self._nowhere.pop(partition, None)
 
     def _await_job(self, until: float) -> None:
         if self._job:
@@ -319,7 +326,7 @@ class Writer:
             # Whether a commit happened is unknown: drop everything, the table says where to go on.
             self._watcher.failed(topic, "failed")
             self._displace(touched)
-            self._put_off(error)
+            self._put_off(error, of_batch=job.batch is not None)
         else:
             self._failures = 0
             job.ended(outcome)
@@ -350,10 +357,10 @@ class Writer:
     def _looked(self, _outcome: None) -> None:
         """The topics are those that they were."""
 
-    def _put_off(self, error: PlaylakeError) -> None:
-        """Try again later; a run that has an end gives up after some failures in a row."""
+    def _put_off(self, error: PlaylakeError, *, of_batch: bool) -> None:
+        """Try again later; a run that has an end gives up after some failures in a row, one that ends at a batch's."""
         self._failures += 1
-        if self._stop or (not self._patient and self._failures > _PATIENCE):
+        if (self._stop and of_batch) or (not self._patient and self._failures > _PATIENCE):
             raise error
         pause = min(2.0**self._failures / 4, 30.0)
         self._again_at = self._clock() + pause

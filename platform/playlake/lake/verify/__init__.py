@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from playlake import broker, events
-from playlake.lake.deliver import app_id
+from playlake.lake.deliver import app_id, gaps_passed
 from playlake.lake.store import ERRORS, Store
 from playlake.lake.tables import DEAD_LETTERS_FOLDER, FOLDERS, KNOWN_GAPS_FOLDER, LOG_GAPS_FOLDER
 from playlake.lake.verify import rows
@@ -62,6 +62,8 @@ def _compare(
         rows.load(sql, bronze[topic], dead, topic)
 
         gone = Gone(rows.gaps(sql, gaps, topic), rows.gaps(sql, known, topic))
+        for topic_id, number, first, following in gaps_passed(positions[topic], topic):
+            gone.found.setdefault((topic_id, number), []).append((first, following))
 
         def position(partition: int, log: Log = log) -> int:
             return positions[log.topic].get(app_id(log.topic, log.topic_id or "", partition), 0)
