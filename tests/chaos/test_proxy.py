@@ -21,6 +21,7 @@ from playlake.settings import Settings
 from playlake.warehouse import duck
 from tests.chaos.proxy import KINDS, Faults, S3Proxy
 from tests.chaos.tcp import TcpProxy
+from tests.support import wait_for
 
 GONE = (ConnectionResetError, http.client.RemoteDisconnected, BrokenPipeError)
 
@@ -144,13 +145,14 @@ def test_a_stalled_request_is_done_late_also_when_nobody_waits_any_more(
     started = time.monotonic()
     assert Call(through, "PUT", "late")(b"late")[0] == 200
     assert time.monotonic() - started >= 1.0
+    proxy.faults = Faults({"stall": 1.0}, stall_s=5.0)
     given_up = Call(through, "PUT", "given-up")
     with pytest.raises(TimeoutError):
         given_up(b"late", timeout=0.3)
     given_up.connection.close()
     store = files(lake_settings)
     assert not store.exists(given_up.path)
-    time.sleep(1.2)
+    wait_for(lambda: store.exists(given_up.path))
     assert store.cat(given_up.path) == b"late"
 
 
@@ -160,7 +162,7 @@ def test_latency_is_added_to_each_request(through: Settings, proxy: S3Proxy) -> 
     started = time.monotonic()
     for _ in range(5):
         assert call(b"x")[0] == 200
-    assert 0.5 <= time.monotonic() - started < 2.5
+    assert time.monotonic() - started >= 0.5
 
 
 def test_only_what_matches_goes_wrong(through: Settings, proxy: S3Proxy) -> None:
