@@ -162,7 +162,7 @@ def test_latency_is_added_to_each_request(through: Settings, proxy: S3Proxy) -> 
     started = time.monotonic()
     for _ in range(5):
         assert call(b"x")[0] == 200
-    assert time.monotonic() - started >= 0.5
+    assert 0.5 <= time.monotonic() - started < 2.5
 
 
 def test_only_what_matches_goes_wrong(through: Settings, proxy: S3Proxy) -> None:

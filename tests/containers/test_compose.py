@@ -210,7 +210,7 @@ def test_kill_9_of_each_container_comes_back_by_itself_and_loses_nothing(stack: 
 
 def test_a_restart_of_the_whole_loses_nothing(stack: Stack) -> None:
     before, since = landed(stack.whole()), time.time()
-    stack.compose("restart")
+    stack.compose("restart", "--timeout", "20")
     killed = {service for service, code in stack.died(since) if code == 137} - {"store"}
     assert not killed, stack.compose("logs", "--tail", "20", *killed)  # the store's own time to end is not ours
     wait_for(stack.all_healthy, 240, every=1)
