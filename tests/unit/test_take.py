@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from playlake.broker.consume import take
+from playlake.broker.client import take
 
 
 class Client:

@@ -1,7 +1,8 @@
 """Producing to Kafka, consuming from it, and looking after topics: the only room with a Kafka SDK."""
 
 from playlake.broker.admin import Admin, TopicInfo
-from playlake.broker.consume import Consumer, Polled, TopicPartition
+from playlake.broker.client import TopicPartition
+from playlake.broker.consume import Consumer, Polled
 from playlake.broker.offsets import log_starts, read_offsets
 from playlake.broker.produce import Producer
 from playlake.broker.waiting import Waiting, waiting

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
 from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import Admin, answers
+from playlake.broker.client import TopicPartition, claimed_end, client, no_data, take
 from playlake.errors import UnavailableError
 from playlake.records import Run
 from playlake.settings import Settings
 
-_LIBRDKAFKA = logging.getLogger("librdkafka")
-_LIBRDKAFKA.addHandler(logging.NullHandler())
-_LIBRDKAFKA.propagate = False
 _log = log.get("broker")
 
 _JOIN_SECONDS = 20.0
 """A member that was killed is waited for as long as its session lasts, and then Tansu takes three seconds more."""
-_NAP_SECONDS = 0.01
 _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE)
 
 
@@ -37,13 +32,6 @@ _FETCHING = {
     "fetch.queue.backoff.ms": 10,  # a queue that is full is so for a moment, not for the second that is usual
     "topic.metadata.refresh.interval.ms": 30_000,  # new partitions of a topic are found within that time
 }
-
-
-class TopicPartition(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    partition: int
 
 
 @dataclass(slots=True)
@@ -84,66 +72,6 @@ def _runs(messages: list[ck.Message]) -> Iterator[Run]:
 def _timestamp(message: ck.Message) -> int:
     kind, at = message.timestamp()
     return int(time.time() * 1000) if kind == ck.TIMESTAMP_NOT_AVAILABLE else int(at)
-
-
-def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], None], **extra: Any) -> ck.Consumer:
-    """A consumer that commits nothing by itself and tells the end of each partition."""
-    return ck.Consumer(
-        {
-            **config.librdkafka(settings),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            # Tansu 0.6 makes a joining member wait half the session's time.
-            "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 1500,
-            "fetch.message.max.bytes": 16 * 1024 * 1024,
-            "logger": _LIBRDKAFKA,
-            "error_cb": on_error,
-            **extra,
-        }
-    )
-
-
-def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:
-    """The end of a partition as the broker last told it; None while it has told nothing."""
-    try:
-        low_high = client.get_watermark_offsets(ck.TopicPartition(*tp), cached=True)
-    except ck.KafkaException:  # the client does not know the partition yet
-        return None
-    return low_high[1] if low_high and low_high[1] >= 0 else None
-
-
-def no_data(partitions: Sequence[TopicPartition]) -> str:
-    """Words for partitions of which the broker gives nothing."""
-    named = ", ".join(f"{t}/{p}" for t, p in partitions[:4])
-    return f"no data of {named}" + (f" and {len(partitions) - 4} more partitions" if len(partitions) > 4 else "")
-
-
-def take(
-    client: ck.Consumer, most: int, timeout_s: float, turn: Callable[[], object] = lambda: None
-) -> list[ck.Message]:
-    """Up to ``most`` messages, waiting ``timeout_s`` at the longest, by the monotonic clock.
-
-    librdkafka waits until a time of day: after a jump back of the clock by two hours it would do so for two hours.
-
-    :param turn: what changes when a rebalance was told. Messages taken before are dropped then: what comes next may be
-        from earlier offsets, and librdkafka leaves out what is outdated within one call only.
-    """
-    until = time.monotonic() + timeout_s
-    found: list[ck.Message] = []
-    before = turn()
-    while True:
-        more = client.consume(most - len(found), 0)
-        if (now := turn()) != before:
-            found, before = [], now
-        found += more
-        if len(found) >= most or (left := until - time.monotonic()) <= 0:
-            return found
-        time.sleep(min(left, _NAP_SECONDS))
 
 
 class Consumer:

@@ -10,7 +10,7 @@ import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.broker.admin import answers
-from playlake.broker.consume import TopicPartition, claimed_end, client, take
+from playlake.broker.client import TopicPartition, claimed_end, client, take
 from playlake.settings import Settings
 
 
