@@ -9,6 +9,7 @@ which is what it is while nothing is wrong. Printed as Markdown; exit code 1 whe
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import confluent_kafka as ck
 
@@ -75,8 +77,9 @@ class Feed(threading.Thread):
 class Supervisor(threading.Thread):
     """Runs the command, and runs it again whenever it has ended."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, log: IO[bytes]) -> None:
         super().__init__(daemon=True)
+        self._log = log
         self._env = {**os.environ, "PLAYLAKE_HOME": str(home)}
         self._stopped = False
         self.process: subprocess.Popen[bytes] | None = None
@@ -88,7 +91,7 @@ class Supervisor(threading.Thread):
                 [sys.executable, "-m", "playlake", "land"],
                 env=self._env,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._log,
             )
             self.process.wait()
 
@@ -117,8 +120,10 @@ class Lag:
         """Age of the oldest play that is not in the lake, in seconds, and how many there are."""
         self._table.refresh()
         now, oldest, count = time.monotonic(), 0.0, 0
-        for app, times in zip(self._apps, self._feed.acknowledged, strict=True):
-            position = self._table.position(app) or 0
+        positions = [self._table.position(app) or 0 for app in self._apps]
+        if not any(positions):
+            return math.inf, 0  # the first writer has not begun
+        for position, times in zip(positions, self._feed.acknowledged, strict=True):
             if waiting := len(times) - position:
                 oldest = max(oldest, now - times[position])
                 count += waiting
@@ -163,10 +168,11 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--rate", type=float, default=1000.0, help="plays a second")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", type=Path, default=Path(os.devnull), help="file for what the writers say")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     found, calm = [], []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, options.log.open("wb") as log:
         home = Path(folder) / "home"
         stack = EmbeddedStack(load_settings(_env_file=None, home=home))
         stack.up(on_progress=say)
@@ -175,7 +181,7 @@ def main() -> int:
             with Admin(settings) as admin:
                 topic = admin.ensure(events.TOPICS)[events.PLAYS]
             feed = Feed(settings, options.rate, options.seed, topic.partitions)
-            supervisor = Supervisor(home)
+            supervisor = Supervisor(home, log)
             feed.start()
             supervisor.start()
             lag = Lag(settings, feed, topic.topic_id)

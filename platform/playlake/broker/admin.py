@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+import confluent_kafka as ck
+import confluent_kafka.admin
+import kafka.admin
 import kafka.errors
 from kafka import KafkaAdminClient
 
@@ -88,6 +91,32 @@ class Admin:
         except kafka.errors.KafkaError as error:
             raise config.down(self._settings, type(error).__name__) from error
         return "" if said == "OK" else said
+
+    def forming(self, group: str) -> bool:
+        """Whether Tansu gives out the parts of a group just now: it says so in a word that no Kafka client knows.
+
+        :raises UnavailableError: when the broker does not answer.
+        """
+        client = ck.admin.AdminClient(config.librdkafka(self._settings))  # kafka-python can't read Tansu's answer
+        timeout = self._settings.kafka_timeout_s
+        asked = client.describe_consumer_groups([group], request_timeout=timeout)[group]
+        try:
+            return bool(asked.result(2 * timeout).state is ck.ConsumerGroupState.UNKNOWN)
+        except (ck.KafkaException, TimeoutError) as error:
+            raise config.down(self._settings, error) from error
+
+    def remove_members(self, group: str, members: list[str]) -> int:
+        """Leave a consumer group for others; how many of them were in it.
+
+        :param members: their ids.
+        :raises UnavailableError: when the broker does not answer, or refuses.
+        """
+        asked = [kafka.admin.MemberToRemove(member_id=member) for member in members]
+        try:
+            said = self._client.remove_group_members(group, asked)
+        except kafka.errors.KafkaError as error:
+            raise config.down(self._settings, type(error).__name__) from error
+        return sum(1 for kind in said.values() if kind is kafka.errors.NoError)
 
     def ensure(self, names: tuple[str, ...], timeout_s: float = 30.0) -> dict[str, TopicInfo]:
         """Make those of ``names`` that do not exist, and wait until all can be used."""

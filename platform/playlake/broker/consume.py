@@ -13,6 +13,7 @@ from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import Admin, answers
 from playlake.broker.client import TopicPartition, claimed_end, client, no_data, take
+from playlake.broker.membership import Member, leave_for_the_dead
 from playlake.errors import UnavailableError
 from playlake.records import Run
 from playlake.settings import Settings
@@ -101,12 +102,15 @@ class Consumer:
         self._woken_at = 0.0
         self._rebalances = 0
         self._joining_since: float | None = time.monotonic()
+        leave_for_the_dead(settings, group)
+        self._member = Member(settings, group)
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
         self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             self._joining_since = None
             self._rebalances += 1
+            self._member.is_now(client.memberid())
             self.read_on(on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
 
         def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -133,10 +137,10 @@ class Consumer:
         return polled
 
     def _wake(self) -> None:
-        """Ask librdkafka's own thread something: it too waits until a time of day, and keeps the membership."""
+        """Ask librdkafka's own thread who we are: it too waits until a time of day, and keeps the membership."""
         if time.monotonic() - self._woken_at > 1.0:
             self._woken_at = time.monotonic()
-            self._client.memberid()
+            self._member.is_now(self._client.memberid())
 
     def _note(self, message: ck.Message, error: ck.KafkaError, polled: Polled) -> None:
         tp = TopicPartition(message.topic(), message.partition())
@@ -246,6 +250,7 @@ class Consumer:
             self._wake()
             take(self._client, 1, 0.1)
         self._client.close()
+        self._member.left()
         self._joining_since = None  # closing tells that what we had was revoked
 
     def _on_error(self, error: ck.KafkaError) -> None:
