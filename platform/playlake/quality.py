@@ -11,7 +11,6 @@ from playlake.errors import UsageError
 from playlake.lake import tables
 from playlake.lake.deliver import app_id
 from playlake.settings import Settings
-from playlake.warehouse import bronze
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +52,13 @@ def pending(settings: Settings) -> Pending:
 class Arrived:
     """Rows that the lake has gained since some version of each table.
 
-    ``versions`` are the tables' versions now, to be given as ``since`` the next time.
+    ``versions`` are the tables' versions now, to be given as ``since`` the next time. ``forgotten`` are the tables
+    whose log does not know that version any more (Delta keeps 30 days): all of them is counted.
     """
 
     versions: dict[str, int]
     rows: dict[str, int] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
 
     @property
     def refused(self) -> int:
@@ -79,7 +80,7 @@ def arrived(settings: Settings, since: Mapping[str, int]) -> Arrived:
     """What has arrived since these versions of the lake's tables; a table that is not named is counted whole.
 
     :raises UsageError: where ``since`` names no table, or a version that is still to come.
-    :raises UnavailableError: when the store is away.
+    :raises PlaylakeError: when the store is away.
     """
     now = tables.snapshot(settings)
     if wrong := sorted(since.keys() - now.keys()):
@@ -89,10 +90,17 @@ def arrived(settings: Settings, since: Mapping[str, int]) -> Arrived:
             f"{ahead[0]} has no version {since[ahead[0]]}; it is at {now[ahead[0]]}. Was the lake deleted since?"
             " Ask again without it."
         )
-    moved = {path: version for path, version in now.items() if since.get(path) != version}
-    counts = bronze.counts(settings, moved)
-    before = bronze.counts(settings, {path: since[path] for path in moved if path in since})
-    return Arrived(now, {path: counts.get(path, 0) - before.get(path, 0) for path in now})
+    rows, forgotten = {}, []
+    for path, version in now.items():
+        before = since.get(path)
+        if before == version:
+            rows[path] = 0
+            continue
+        then = tables.rows_at(settings, path, before) if before is not None else 0
+        if then is None:
+            forgotten.append(path)
+        rows[path] = (tables.rows_at(settings, path, version) or 0) - (then or 0)
+    return Arrived(now, rows, forgotten)
 
 
 def staleness(settings: Settings, found: Pending) -> str | None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import filelock
 import pytest
+from deltalake import DeltaTable
 
 from playlake import events
 from playlake.broker import Producer
+from playlake.lake.options import storage_options
 from playlake.settings import ROOT
 from playlake.warehouse.stages import COMMANDS
 from tests.support import Cli, assert_whole, end, parquet_files, wait_for
@@ -50,6 +52,35 @@ def test_what_is_new_waits_arrives_and_is_refused(cli: Cli) -> None:
     strict = Cli(cli.home, max_refused_share=0.0001)("lake", "arrived", "--since", since, "--check", check=1)
     assert f"1 of {sent['produced'] + 1:,} messages were refused" in strict.err
     assert cli.json("lake", "arrived", "--since", json.dumps(found["versions"]))["total"] == 0
+
+
+def test_arrivals_are_counted_though_the_files_of_then_are_gone(cli: Cli) -> None:
+    """A DAG that was paused for longer than replaced files are kept must not fail for ever; nor the log's entries."""
+    own = Cli(cli.home, s3_bucket=f"kept-{uuid.uuid4().hex[:8]}")
+    own("land", "--until-idle")  # what others sent
+    for seed in (1, 2):
+        own.json("simulate", "--plays", "100", "--seed", str(seed))
+        own("land", "--until-idle")
+    before = own.json("lake", "arrived")
+    settings = own.settings()
+    table = DeltaTable(f"s3://{settings.s3_bucket}/bronze/plays", storage_options=storage_options(settings))
+    at = table.version()
+    table.optimize.compact()
+    assert table.vacuum(0, dry_run=False, enforce_retention_duration=False), "the files of then are gone"
+    sent = own.json("simulate", "--plays", "50", "--seed", "3")
+    own("land", "--until-idle")
+    since = json.dumps(before["versions"])
+    found = own.json("lake", "arrived", "--since", since)
+    assert (found["total"], found["forgotten"]) == (sent["produced"], [])
+    table.update_incremental()
+    table.create_checkpoint()
+    store, _ = parquet_files(own, "bronze/plays")
+    for version in range(at + 1):
+        store.rm_file(f"{settings.s3_bucket}/bronze/plays/_delta_log/{version:020}.json")
+    found = own.json("lake", "arrived", "--since", since)
+    assert found["forgotten"] == ["bronze/plays"]
+    assert found["arrived"]["bronze/plays"] == before["arrived"]["bronze/plays"] + sent["by_topic"][events.PLAYS]
+    assert "counted whole" in own("lake", "arrived", "--since", since).err
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,18 @@ def lake_arrived(
     data = {
         "versions": found.versions,
         "arrived": found.rows,
+        "forgotten": found.forgotten,
         "total": found.total,
         "refused": found.refused,
         "refused_share": found.refused_share,
         "problem": problem,
     }
+    if found.forgotten:
+        err.print(
+            f"playlake: the log of {', '.join(found.forgotten)} has forgotten the version to count from (it keeps 30"
+            " days); counted whole.",
+            markup=False,
+        )
     show(json, data, table("table", "version", "rows", rows=[(t, v, found.rows[t]) for t, v in found.versions.items()]))
     _fail(problem)
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from playlake import events
+from playlake.lake import log
 from playlake.lake.schema import BRONZE, DEAD_LETTERS, KNOWN_GAPS, LOG_GAPS, REPLAYS
-from playlake.lake.table import Live, Table
+from playlake.lake.store import Store
+from playlake.lake.table import Live, Table, WriteFailedError
 from playlake.settings import Settings
 
 FOLDERS = {
@@ -77,3 +79,17 @@ def live_files(settings: Settings) -> Callable[[str, int], Live]:
     """What tells the live files of a folder of the lake at a version."""
     known = schemas()
     return lambda folder, version: Table(settings, folder, known[folder]).live(version)
+
+
+def rows_at(settings: Settings, folder: str, version: int) -> int | None:
+    """Rows of a table at a version, as its log has them: the files of then may be gone since. None where the log has
+    forgotten the version too.
+
+    :raises WriteFailedError: when the store failed.
+    """
+    try:
+        return sum(live_files(settings)(folder, version).files.values())
+    except WriteFailedError:
+        if Store(settings).read_all([log.entry(folder, version)]):
+            raise
+        return None
