@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,8 @@ class Run:
     """Messages of one partition in the order of their offsets, as columns of one length.
 
     Columns, because an object for each property of each message takes more time and memory than the message does.
-    ``timestamps`` are milliseconds since 1970; ``keys`` and ``values`` are arrays of bytes or null.
+    ``timestamps`` are milliseconds since 1970; ``keys`` and ``values`` are arrays of bytes or null. ``ahead`` is what
+    their reader makes of all of them in advance; a part has none.
     """
 
     topic: str
@@ -27,6 +29,7 @@ class Run:
     timestamps: Longs
     keys: pa.LargeBinaryArray
     values: pa.LargeBinaryArray
+    ahead: Future[Any] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(

@@ -6,6 +6,8 @@ import json
 import string
 import subprocess
 import sys
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -186,6 +188,38 @@ def test_a_block_is_read_as_its_messages_by_themselves(values: list[bytes | None
     assert [offset for offset, _ in good] == [offset for offset, _ in wanted]
     for (_, row), (_, expected) in zip(good, wanted, strict=True):
         assert msgspec.to_builtins(row) == msgspec.to_builtins(_in_utc(expected))
+    before = Decoder(PLAYS).decode([read_ahead(run(*values))])
+    assert (before.rows, before.dead, before.added) == (decoded.rows, decoded.dead, decoded.added)
+
+
+def read_ahead(run: Run, columns: dict[str, pa.DataType] | None = None) -> Run:
+    ahead: Future[Any] = Future()
+    ahead.set_result(Decoder(run.topic).ahead(run, columns or {}))
+    return replace(run, ahead=ahead)
+
+
+def test_what_was_read_ahead_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Block by block: where one is odd it is looked at, and only there."""
+    values = [GOOD] * module._BLOCK + [GOOD] * 99 + [b"{}"]
+    ahead = read_ahead(run(*values))
+    sizes = []
+    parse = module._parse
+
+    def sized(data: pa.Buffer, fields: pa.Schema) -> pa.Table:
+        sizes.append(data.size)
+        return parse(data, fields)
+
+    monkeypatch.setattr(module, "_parse", sized)
+    decoded = Decoder(PLAYS).decode([ahead])
+    assert (len(decoded.rows), len(decoded.dead)) == (len(values) - 1, 1)
+    assert max(sizes) <= 50 * (len(GOOD) + 1), "the halves of the last block"
+
+
+def test_a_column_that_was_added_after_it_was_read_ahead_is_null_there() -> None:
+    new = json.dumps(PLAY | {"mood": "calm"}).encode()
+    decoded = Decoder(PLAYS).decode([read_ahead(run(GOOD)), read_ahead(run(new)), run(new)], {"place": pa.string()})
+    assert decoded.rows["mood"].to_pylist() == [None, "calm", "calm"]
+    assert decoded.rows["place"].to_pylist() == [None] * 3
 
 
 def _in_utc(row: dict[str, Any]) -> dict[str, Any]:

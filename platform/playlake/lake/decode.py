@@ -63,19 +63,34 @@ class Decoder:
         work = _Work(drift)
         pieces: list[pa.Table] = []
         for run in runs:
-            for start in range(0, len(run), _BLOCK):
-                part = run.part(start, start + _BLOCK) if len(run) > _BLOCK else run
-                for read, good in self._read(part, work):
-                    pieces.append(_with_positions(read, part if good is None else good))
+            ahead = run.ahead.result() if run.ahead else None
+            for number, part in enumerate(_blocks(run)):
+                if ahead and ahead[number] is not None:
+                    work.fast += len(part)
+                    pieces.append(_with_positions(ahead[number], part))
+                else:
+                    for read, good in self._read(part, work, tried=bool(ahead)):
+                        pieces.append(_with_positions(read, part if good is None else good))
         schema = pa.schema([*event_schema(self._topic), *drift.schema(), *_POSITIONS])
         whole = [_conformed(piece, schema) for piece in pieces]
         rows = pa.concat_tables(whole) if whole else schema.empty_table()
         return Decoded(rows, work.dead, drift.added, work.slowly)
 
-    def _read(self, run: Run, work: _Work) -> Iterator[tuple[pa.Table, Run | None]]:
-        """Tables of the events of a run, each with the messages it was made of (None: all of the run)."""
+    def ahead(self, run: Run, columns: Mapping[str, pa.DataType]) -> list[pa.Table | None]:
+        """What :meth:`decode` would go the fast way for, block by block, in another thread than that.
+
+        A block that is read so has no field beside ``columns``, so columns that are added later change nothing in it.
+        """
+        drift = Drift(columns)
+        return [self._fast(part, drift) for part in _blocks(run)]
+
+    def _read(self, run: Run, work: _Work, *, tried: bool = False) -> Iterator[tuple[pa.Table, Run | None]]:
+        """Tables of the events of a run, each with the messages it was made of (None: all of the run).
+
+        :param tried: whether the fast way has been tried with all of it.
+        """
         if not work.mostly_odd():
-            if (read := self._fast(run, work.drift)) is not None:
+            if not tried and (read := self._fast(run, work.drift)) is not None:
                 work.fast += len(run)
                 yield read, run
                 return
@@ -101,7 +116,8 @@ class Decoder:
         if read is None or read.num_rows != len(run):
             return None
         if fields is None:
-            self._seen.update(name for name in read.column_names if read[name].null_count < len(run))
+            # A new set: another thread may be reading the old one.
+            self._seen = self._seen | {name for name in read.column_names if read[name].null_count < len(run)}
         return self._checks.passed(read, run)
 
     def _fields(self, names: set[str] | None, drift: Drift) -> pa.Schema:
@@ -142,6 +158,11 @@ class _Work:
     def mostly_odd(self) -> bool:
         """Whether looking for the odd ones by halves would cost more than reading all by themselves."""
         return self.slowly > 1024 and self.slowly > self.fast // 8
+
+
+def _blocks(run: Run) -> Iterator[Run]:
+    for start in range(0, len(run), _BLOCK):
+        yield run.part(start, start + _BLOCK) if len(run) > _BLOCK else run
 
 
 def _flat_objects(values: pa.LargeBinaryArray) -> pa.Buffer | None:

@@ -1,12 +1,14 @@
 """The writer's work on the lake: preparing it, finding positions, flushing. Everything here may block.
 
-:class:`Landing` is used by one thread at a time, which is never the one that polls Kafka.
+:class:`Landing` is used by one thread at a time, which is never the one that polls Kafka, but for
+:meth:`Landing.read_ahead`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple
@@ -27,6 +29,8 @@ from playlake.records import Run
 from playlake.settings import Settings
 
 _log = log.get("lake")
+_WORTH_A_CALL = 500
+"""Messages from which on a run is decoded by itself: what comes one by one is decoded when it is flushed."""
 
 
 class TopicMadeAnewError(Exception):
@@ -72,6 +76,8 @@ class Landing:
         self._dead = tables.dead_letters(settings)
         self._gaps = tables.log_gaps(settings)
         self._decoders = {topic: Decoder(topic) for topic in events.TOPICS}
+        self._columns: dict[str, dict[str, pa.DataType]] = {topic: {} for topic in events.TOPICS}
+        self._decoding = ThreadPoolExecutor(1, "decoding")
         self._ids: dict[str, str] = {}
         self._admin: Admin | None = None
 
@@ -89,6 +95,7 @@ class Landing:
         for table in [*self._bronze.values(), self._dead]:
             table.open()
         for topic, table in self._bronze.items():
+            self._columns[topic] = table.added_columns
             numbers = range(found[topic].partitions)
             if table.rows() and all(table.position(app_id(topic, self._ids[topic], p)) is None for p in numbers):
                 _log.warning(
@@ -98,8 +105,23 @@ class Landing:
                     topic_id=self._ids[topic],
                 )
 
+    def read_ahead(self, runs: list[Run]) -> list[Run]:
+        """The same runs; large ones are decoded while they wait to be flushed. The one call for the polling thread."""
+
+        def begun(run: Run) -> Run:
+            if len(run) < _WORTH_A_CALL:
+                return run
+            columns = self._columns[run.topic]
+            return replace(run, ahead=self._decoding.submit(self._decoders[run.topic].ahead, run, columns))
+
+        return [begun(run) for run in runs]
+
     def close(self) -> None:
-        """Let go of the broker."""
+        """Let go of the broker, and of what is decoded ahead."""
+        self._decoding.shutdown(cancel_futures=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._admin is not None:
             self._admin.__exit__(None, None, None)
             self._admin = None
@@ -117,7 +139,7 @@ class Landing:
             self._admin = self._admin or Admin(self._settings)
             found = self._admin.topics(wanted)
         except UnavailableError:
-            self.close()
+            self._let_go()
             raise
         for topic in wanted:
             if topic not in found:
@@ -207,6 +229,7 @@ class Landing:
         if decoded.added:
             table.add_columns(decoded.added)
             _log.info("new columns", table=table.folder, columns={n: str(t) for n, t in decoded.added.items()})
+        self._columns[batch.topic] = table.added_columns
         rows = bronze_rows(batch.topic, _without_dead(decoded, batch), topic_id)
         delivered = deliver(
             batch,

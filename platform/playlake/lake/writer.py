@@ -202,7 +202,7 @@ class Writer:
             failpoints.hit("after-poll")
             self._watcher.polled(polled)
             self._core.mark_behind((run.topic, run.partition) for run in polled.runs)
-            self._core.add(polled.runs, now)
+            self._core.add(self._landing.read_ahead(polled.runs), now)
         self._core.reached_end(polled.ends.items())
         for tp in polled.nowhere:
             asked = self._core.reading().get(tp, 0)
