@@ -143,6 +143,17 @@ def test_flushed_by_rows_and_later_while_behind() -> None:
     assert core.due(0) == [TOPIC]  # as many as even catching up waits for
 
 
+def test_what_comes_as_fast_as_it_is_read_does_not_wait_for_the_rows_of_catching_up() -> None:
+    core = assigned(Limits(rows=2, catchup_rows=5, bytes=10**9, seconds=10**9))
+    core.add([run(0)], 0)
+    assert core.due(9) == [], "fewer than a flush is to have"
+    core.add([run(1)], 9)
+    core.ended(core.take(TOPIC))
+    core.add([run(2, 3)], 10)
+    assert core.due(10.9) == []
+    assert core.due(11) == [TOPIC]
+
+
 def test_flushed_by_age_of_the_oldest_row() -> None:
     core = assigned(Limits(rows=10**9, catchup_rows=10**9, bytes=10**9, seconds=60))
     core.add([run(0)], 100)

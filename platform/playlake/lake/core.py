@@ -21,6 +21,11 @@ Partition = tuple[str, int]
 """Topic and partition number."""
 
 
+_CATCHUP_SECONDS = 1.0
+"""How long ``catchup_rows`` are waited for. What is far behind brings them sooner; what comes as fast as it is read may
+never be seen at its end, and is not to wait for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a topic is flushed: at ``rows`` (``catchup_rows`` while behind), ``bytes`` or ``seconds`` of age."""
@@ -187,8 +192,9 @@ class Core:
         for topic in self.waiting():
             buffer = self._buffers[topic]
             behind = any(t == topic for t, _ in self._behind)
-            rows = self._limits.catchup_rows if behind else self._limits.rows
-            old = now - buffer.since >= self._limits.seconds
+            waited = now - buffer.since
+            rows = self._limits.catchup_rows if behind and waited < _CATCHUP_SECONDS else self._limits.rows
+            old = waited >= self._limits.seconds
             if buffer.rows >= rows or buffer.bytes >= self._limits.bytes or old:
                 found.append(topic)
         return found
