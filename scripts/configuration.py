@@ -19,7 +19,10 @@ _GROUPS = (
     ("Kafka", tuple(n for n in Settings.model_fields if n.startswith("kafka_"))),
     ("The object store", ("s3_endpoint", "s3_region", "s3_bucket", "s3_access_key", "s3_secret_key")),
     ("Checks and alerts", ("max_lag_s", "max_refused_share", "alert_urls", "alert_on")),
-    ("The lake writer", ("flush_rows", "flush_seconds", "flush_bytes", "catchup_rows", "metrics_port")),
+    (
+        "The lake writer",
+        ("flush_rows", "flush_seconds", "flush_bytes", "catchup_rows", "checkpoint_versions", "metrics_port"),
+    ),
 )
 _SNOWFLAKE = "Snowflake, for the target `cloud`", tuple(snowflake.Snowflake.model_fields)
 _Kind = type[Settings] | type[snowflake.Snowflake]

@@ -111,6 +111,10 @@ class Settings(BaseSettings):
         40_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
     )
 
+    checkpoint_versions: int = Field(
+        100, ge=1, description="Versions of a table after which its log is written as one file, a checkpoint."
+    )
+
     metrics_port: Port = Field(
         0, ge=0, le=65535, description="Port on which `playlake land` serves Prometheus metrics; 0 is off."
     )

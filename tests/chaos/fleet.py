@@ -70,6 +70,7 @@ class Member:
             "PLAYLAKE_FLUSH_ROWS": "30",
             "PLAYLAKE_FLUSH_SECONDS": "1",
             "PLAYLAKE_CATCHUP_ROWS": str(plan.catchup_rows),
+            "PLAYLAKE_CHECKPOINT_VERSIONS": "10",
             "PLAYLAKE_LOG_LEVEL": "debug",
             **({VARIABLE: plan.failpoint} if plan.where else {}),
         }

@@ -13,11 +13,12 @@ FAILPOINTS = (
     "before-commit",
     "after-commit",
     "in-revoke",
-    "checkpoint",
+    "before-checkpoint",
+    "after-checkpoint",
 )
 _PATIENCE_S = 8.0
 """How long a writer that reads is given to come to its failpoint; then it is killed where it is."""
-_SELDOM = {"in-revoke": 20.0, "checkpoint": 40.0}
+_SELDOM = {"in-revoke": 20.0, "before-checkpoint": 16.0, "after-checkpoint": 16.0}
 """The same for those that are seldom passed."""
 
 
@@ -59,5 +60,5 @@ def plan(rng: random.Random, *, apart: bool) -> Plan:
     weights = [1 if name in _SELDOM else 2 for name in places]
     where = rng.choices(places, weights)[0] if how != "ask" and rng.random() < 0.8 else ""
     passes = 1 if where in _SELDOM else rng.choice((1, 1, 2, 3, 5))
-    rows = 30 if where == "checkpoint" else rng.choice((30, 100, 400, 5000))  # one comes every 100 commits
+    rows = 30 if "checkpoint" in where else rng.choice((30, 100, 400, 5000))  # one comes every 10 commits
     return Plan(how, where, passes, rng.uniform(1.0, 10.0), rows)

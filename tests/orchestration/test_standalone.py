@@ -90,8 +90,8 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> 
 
     # The hourly run is due at once, and what it lands asks for a build; the six-hourly one is due too, and finds the
     # lake empty or not.
+    wait_for(lambda: [r["state"] for r in airflow.runs("spotify_ingestion")] == ["success"], 240, every=2)
     wait_for(lambda: [r["state"] for r in asked_by_the_asset()] == ["success"], 240, every=2)
-    assert [r["state"] for r in airflow.runs("spotify_ingestion")] == ["success"]
     refused = json.loads((tmp_path / "inbox" / "export.receipt.json").read_text())["refused"]
     assert plays_of(cli, "scheduled") == 700 - refused
     listening = [

@@ -27,9 +27,6 @@ from playlake.settings import Settings
 
 _log = log.get("lake")
 
-CHECKPOINT_EVERY = 100
-"""Versions from one checkpoint to the next."""
-
 _NO_BUCKET = "NoSuchBucket"
 """S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
 
@@ -108,7 +105,7 @@ class Table:
                 partition_by=self._folders,
                 storage_options=self._options,
                 # The transactions are the positions: they must never expire.
-                configuration={"delta.checkpointInterval": str(CHECKPOINT_EVERY)},
+                configuration={"delta.checkpointInterval": str(self._settings.checkpoint_versions)},
                 # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
@@ -221,15 +218,17 @@ class Table:
             self.commit_seconds += time.perf_counter() - started
         failpoints.hit("after-commit")
         self.refresh()
-        if before // CHECKPOINT_EVERY != self.version // CHECKPOINT_EVERY:
+        every = self._settings.checkpoint_versions
+        if before // every != self.version // every:
             self.checkpoint()
         return self.version
 
     def checkpoint(self) -> None:
         """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
-        failpoints.hit("checkpoint")
+        failpoints.hit("before-checkpoint")
         try:
             self._delta.create_checkpoint()
+            failpoints.hit("after-checkpoint")
             self._delta.cleanup_metadata()
         except (OSError, DeltaError) as error:
             _log.warning("no checkpoint could be made; the next one will be", table=self.folder, why=_words(error))
