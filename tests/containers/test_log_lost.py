@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from playlake import events
 from tests.containers import servers
 from tests.containers.test_path import ContainerCli
 from tests.integration.test_writer import landed, play, send
-from tests.support import assert_whole, bronze_ids, end, wait_for
+from tests.support import assert_whole, bronze_ids, end, lands, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -89,6 +90,26 @@ def test_what_retention_deleted_before_it_was_landed_is_told(own: ContainerCli) 
     own("land", "--until-idle")
     found = own("lake", "verify", "--json", check=1).json
     assert (found["expired"], found["acknowledged"]) == (2, 7), "only what was known then"
+
+
+def test_writers_that_come_and_go_in_good_order(own: ContainerCli) -> None:
+    """Kafka gives the partitions of one that leaves to the others within a heartbeat, often in the middle of a poll:
+    what was fetched of them before is not to be taken for what comes next."""
+    feed = own.start("simulate", "--rate", "1000", "--json")
+    stays = own.start("land", "--json")
+    assert lands(stays)
+    for pause in (0.0, 0.4, 0.8, 1.2):
+        guest = own.start("land", "--json")
+        assert lands(guest)
+        time.sleep(pause)
+        assert end(guest, signal.SIGTERM).code == 0
+    sent = end(feed, timeout=120)
+    assert sent.code == 0, sent.err
+    done = end(stays, signal.SIGTERM)
+    assert done.code == 0, done.err
+    own("land", "--until-idle")
+    assert assert_whole(own)["lost"] == 0
+    assert sent.json["produced"] > 2000
 
 
 def beside(own: ContainerCli, **variables: str) -> ContainerCli:
