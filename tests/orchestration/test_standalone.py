@@ -67,7 +67,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     made("down")
 
 
-def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> None:
+def test_from_the_inbox_to_gold_with_no_hand_on_it_and_a_launcher_that_was_killed(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     shutil.move(age(make_export(tmp_path / "made", 700, seed=31)), tmp_path / "inbox" / "export")
     port = ports.choose(1)[0]
@@ -101,29 +101,22 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it(cli: Cli, tmp_path: Path) -> 
         if c.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
+    # A launcher that is killed leaves Airflow running, and the next one ends it.
+    left = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(left) > 3
+    launcher.kill()
+    launcher.communicate()
+    cli("down")  # ends the servers, which are not Airflow's
+    assert [p for p in left if p.is_running()], "Airflow outlives a launcher that was killed"
+    launcher = start(cli, AIRFLOW_PORT=str(port))
+    assert launcher.stdout is not None
+    assert launcher.stdout.readline().startswith("Airflow  http")
+    assert psutil.wait_procs(left, timeout=5)[1] == []
     family = psutil.Process(launcher.pid).children(recursive=True)
     assert len(family) > 3
     done = end(launcher, signal.SIGTERM, timeout=90)
     assert done.code == 0, done.err
     assert psutil.wait_procs(family, timeout=5)[1] == []
-    assert cli.processes() == []
-
-
-def test_what_a_killed_launcher_leaves_running_is_ended_by_the_next(cli: Cli) -> None:
-    port = str(ports.choose(1)[0])
-    killed = start(cli, AIRFLOW_PORT=port)
-    assert killed.stdout is not None
-    killed.stdout.readline()
-    left = psutil.Process(killed.pid).children(recursive=True)
-    killed.kill()
-    killed.communicate()
-    cli("down")  # ends the servers, which are not Airflow's
-    assert [p for p in left if p.is_running()], "Airflow outlives a launcher that was killed"
-    launcher = start(cli, AIRFLOW_PORT=port)
-    assert launcher.stdout is not None
-    assert launcher.stdout.readline().startswith("Airflow  http")
-    assert psutil.wait_procs(left, timeout=5)[1] == []
-    assert end(launcher, signal.SIGTERM, timeout=90).code == 0
     assert cli.processes() == []
 
 
