@@ -11,7 +11,7 @@ from playlake.settings import PREFIX, ROOT, Settings
 from playlake.warehouse.snowflake import options as snowflake
 
 _GROUPS = (
-    ("What runs, and where", ("profile", "target", "home", "log_level", "min_free_mb", "heartbeat")),
+    ("What runs, and where", ("profile", "target", "home", "log_level", "log_format", "min_free_mb", "heartbeat")),
     ("The inbox", ("inbox", "listener")),
     ("The warehouse", ("time_zone", "counts_as_play", "merge_sources", "memory_mb")),
     ("Serving", ("host", "api_port", "dashboard_port", "cache_ttl_s", "redis_url")),

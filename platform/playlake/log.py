@@ -30,5 +30,5 @@ def configure(level: str, *, json: bool = False) -> None:
 
 def get(room: str) -> structlog.stdlib.BoundLogger:
     """The logger of a room of the package."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger(room=room)
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger(logger_name=room)
     return logger

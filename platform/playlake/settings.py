@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     home: Path = Field(
         Path(".playlake"), description="The one folder for data, logs, receipts and the embedded servers' state."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="How log lines on standard error are written.")
     min_free_mb: int = Field(
         512, ge=0, description="Starting the embedded stack is refused with less free disk than this (MiB)."
     )

@@ -219,7 +219,8 @@ def test_files_that_no_table_knows_are_pruned_and_nothing_else(cli: Cli) -> None
     filesystem.copy(known, orphan)
     assert sum(cli.json("lake", "prune", "--older-than", "1h")["removed"].values()) == 0, "it is too young"
     assert filesystem.exists(orphan)
-    assert "an hour or more" in cli("lake", "prune", "--older-than", "30s", check=2).err
+    for young in ("30s", "0s"):
+        assert "an hour or more" in cli("lake", "prune", "--older-than", young, check=2).err
     # An hour later: the clock of the process that prunes is set forward, since nobody waits that long.
     code = (
         "import os, sys; from playlake.lake.table import Table; t = Table.prune;"

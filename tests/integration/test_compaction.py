@@ -181,7 +181,7 @@ def frozen(process: subprocess.Popen[str]) -> bool:
 def test_closed_hours_become_one_sorted_file_each_and_open_ones_stay(lake: Lake) -> None:
     now = (START_MS + 3 * HOUR_MS + 60_000) / 1000  # a minute after the third hour's end
     planned = lake.compact(now=lambda: now, dry_run=True)
-    assert (planned.hours, planned.files_before, planned.files_after) == (2, 24, 0)
+    assert (planned.hours, planned.files_before, planned.files_after, planned.rows) == (2, 24, 0, 120)
     done = lake.compact(now=lambda: now)
     assert (done.hours, done.files_before, done.files_after, done.rows, done.left) == (2, 24, 2, 120, 0)
     assert lake.files() == {"00": 1, "01": 1, "02": 12}

@@ -272,6 +272,18 @@ def test_many_bad_ones_are_not_searched_by_halves(monkeypatch: pytest.MonkeyPatc
     assert len(parses) < 200
 
 
+def test_a_message_of_a_megabyte_is_the_largest_event() -> None:
+    empty = json.dumps(PLAY | {"pad": ""}).encode()
+    fits = json.dumps(PLAY | {"pad": "x" * (events.MAX_BYTES - len(empty))}).encode()
+    over = fits.replace(b"xx", b"xxx", 1)
+    for values in ([GOOD, fits, over, GOOD], [fits, over] * 40):
+        good, dead = told(PLAYS, Decoder(PLAYS).decode([run(*values)], {"pad": pa.string()}))
+        assert [offset for offset, _ in good] == [n for n, value in enumerate(values) if value is not over]
+        assert {reason for _, reason in dead} == {
+            f"the message is too large for an event: {events.MAX_BYTES + 1:,} bytes of at most {events.MAX_BYTES:,}"
+        }
+
+
 def test_runs_are_read_in_their_order() -> None:
     one, two = run(GOOD, b"{}", GOOD), Run.of(PLAYS, 1, [0], [AT_MS], [None], [GOOD])
     decoded = Decoder(PLAYS).decode([one, two, one])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,14 +31,7 @@ class TopicInfo:
 
 def answers(settings: Settings, timeout_s: float) -> bool:
     """Whether anything listens at one of the bootstrap addresses."""
-    for server in config.bootstrap(settings).split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s):
-                return True
-        except (OSError, ValueError):
-            continue
-    return False
+    return any(config.listens(server, timeout_s) for server in config.bootstrap(settings).split(","))
 
 
 class Admin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from playlake.errors import UnavailableError
@@ -64,8 +65,23 @@ def _password(settings: Settings) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
+def listens(address: str, timeout_s: float = 1.0) -> bool:
+    """Whether anything listens at an address (``host:port``, or a URL)."""
+    host, _, port = address.split("//")[-1].strip("/ ").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
 def down(settings: Settings, reason: object) -> UnavailableError:
     """The error that says the broker does not answer."""
+    if settings.profile == "embedded" and settings.s3_endpoint and not listens(settings.s3_endpoint):
+        return UnavailableError(
+            f"The broker at {bootstrap(settings)} does not answer ({reason}): the object store in which it keeps its"
+            f" log is away ({settings.s3_endpoint}). Start it with `playlake up`, and run this again."
+        )
     what_to_do = (
         "See `playlake status`, start it with `playlake up`, and run this again."
         if settings.profile == "embedded"

@@ -11,10 +11,14 @@ import kafka.errors
 import stamina
 from kafka import KafkaProducer
 
+from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import answers
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
+
+_log = log.get("broker")
+stamina.instrumentation.set_on_retry_hooks([])  # we tell it ourselves, in words
 
 _PASSING = (
     kafka.errors.UnknownError,  # Tansu, while its store is away
@@ -120,6 +124,9 @@ class Producer:
                     self._producer.flush()
                     if self._returned:
                         reason = type(self._returned[0][1]).__name__
+                        _log.warning(
+                            "the broker gave messages back; sending them again", count=len(self._returned), why=reason
+                        )
                         raise _UnacknowledgedError(f"{len(self._returned)} messages came back: {reason}")
         except _UnacknowledgedError:
             error = self._returned[0][1]

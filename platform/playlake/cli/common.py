@@ -53,7 +53,7 @@ def length(help: str, name: str = "--for") -> Any:
 def load() -> Settings:
     """Settings of this run, with the addresses of the embedded servers if they run."""
     settings = load_settings(by_a_person=True)
-    log.configure(settings.log_level if settings.log_level != "info" else "warning")
+    log.configure(settings.log_level, json=settings.log_format == "json")
     from playlake.stack import attach
 
     return attach(settings)

@@ -75,13 +75,13 @@ def dlq_list(
         "messages": [_as_dict(letter) for letter in latest],
     }
     rows = [(g.topic, _plain(g.reason), g.count, g.replayed, _short(g.first), _short(g.last)) for g in groups]
-    text = table("topic", "reason", "dead", "replayed", "first", "last", rows=rows)
+    text = table("topic", "reason", "dead", "replayed", "first (UTC)", "last (UTC)", rows=rows)
     show(json, data, text if total else "No dead letters.")
     if json or not total:
         return
     if latest:
         singles = [(str(m.place), _short(m.at), "yes" if m.replayed_at else "", _plain(m.reason)) for m in latest]
-        out.print(table("message", "time", "replayed", "reason", rows=singles))
+        out.print(table("message", "time (UTC)", "replayed", "reason", rows=singles))
     out.print(
         f"{total:,} dead letter{'' if total == 1 else 's'}, {replayed:,} of them replayed; the latest"
         f" {len(latest):,} listed. `playlake dlq show` gives the bytes of one.",

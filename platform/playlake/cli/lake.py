@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -238,7 +239,10 @@ def lake_compact(
 def lake_prune(
     older_than: Annotated[
         float | None,
-        length("How long ago a file must have been written (24h); a week unless told otherwise.", "--older-than"),
+        length(
+            "How long ago a file must have been written, or replaced by compaction; 168h unless told otherwise.",
+            "--older-than",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     json: Json = False,
@@ -247,8 +251,8 @@ def lake_prune(
     from playlake.lake import tables
 
     settings = load()
-    hours = (older_than or 7 * 24 * 3600.0) / 3600
-    if hours < 1:
+    hours = math.ceil((7 * 24 * 3600.0 if older_than is None else older_than) / 3600)  # never sooner than asked
+    if older_than is not None and older_than < 3600:
         raise UsageError(
             "--older-than must be an hour or more: a younger file may be one that is just being committed."
         )
@@ -256,5 +260,5 @@ def lake_prune(
     with progress() as say:
         for one in tables.prunable(settings):
             say(f"looking at {one.folder}")
-            removed[one.folder] = len(one.prune(int(hours), dry_run=dry_run))
+            removed[one.folder] = len(one.prune(hours, dry_run=dry_run))
     show(json, {"removed": removed, "dry_run": dry_run}, table("table", "files", rows=removed.items()))

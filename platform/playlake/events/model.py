@@ -36,6 +36,9 @@ EARLIEST_US = int(EARLIEST.timestamp()) * 1_000_000
 FUTURE_TOLERANCE = timedelta(days=1)
 """How far ahead of its message's own time stamp a play may lie: clocks differ, years do not."""
 
+MAX_BYTES = 1024 * 1024
+"""The largest message that is an event, as Kafka's own default has it: a field that nobody knows would carry the rest
+into every reader's way."""
 MAX_TEXT = 4096
 """Characters that an id or a name may have."""
 
@@ -141,6 +144,8 @@ def decode(topic: str, value: bytes | None, timestamp_ms: int) -> Event | Curren
     """
     if value is None:
         raise InvalidEventError("the message has no value")
+    if len(value) > MAX_BYTES:
+        raise InvalidEventError(f"the message is too large for an event: {len(value):,} bytes of at most {MAX_BYTES:,}")
     try:
         event = _DECODERS[topic].decode(value)
         if event.extra is not None:

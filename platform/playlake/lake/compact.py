@@ -81,7 +81,7 @@ class Hour:
 
 @dataclass(slots=True)
 class Compacted:
-    """What a run did to a table, or, dry, would do (then only the first three)."""
+    """What a run did to a table, or, dry, would do (then nothing is known of ``files_after`` and ``bytes_after``)."""
 
     hours: int = 0
     files_before: int = 0
@@ -124,6 +124,7 @@ def compact(
             tell(f"{table.folder}: {hour.folder}, {len(hour.files):,} files ({number:,} of {len(found):,})")
             if dry_run:
                 _count(done, hour, [])
+                done.rows += sum(of.rows or 0 for of in hour.files)
                 continue
             try:
                 _count(done, hour, rewrite(store, table.folder, delta, hour, sizes))

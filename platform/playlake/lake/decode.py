@@ -171,7 +171,8 @@ def _flat_objects(values: pa.LargeBinaryArray) -> pa.Buffer | None:
     if values.null_count or not len(values):
         return None
     ends = np.frombuffer(values.buffers()[1], np.int64)[values.offset : values.offset + len(values) + 1]
-    if (np.diff(ends) < 2).any():
+    sizes = np.diff(ends)
+    if sizes.min() < 2 or sizes.max() > events.MAX_BYTES:
         return None
     text = values.buffers()[2].slice(ends[0], ends[-1] - ends[0])
     data = np.frombuffer(text, np.uint8)

@@ -144,8 +144,8 @@ class Landing:
         for topic in wanted:
             if topic not in found:
                 raise UnavailableError(
-                    f"The topic {topic} is gone from the broker. What was landed of it stays; make it anew and its"
-                    " offsets start over (`playlake land` makes it when it starts)."
+                    f"The broker knows no topic {topic}: it was deleted, or the broker can't reach its own store (see"
+                    " `playlake status`). What was landed of it stays; a writer that starts makes a topic that is gone."
                 )
             if (now := found[topic].topic_id) != self._ids[topic]:
                 before, self._ids[topic] = self._ids[topic], now

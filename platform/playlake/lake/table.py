@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -288,11 +289,12 @@ class Table:
             raise self._failed(verb, error) from error
 
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
+        kept = " What was not landed is still in Kafka." if verb in ("written", "widened") else ""
         return WriteFailedError(
-            f"The lake's table {self.folder} could not be {verb} ({_words(error)}). What was not landed is still in"
-            " Kafka: check the object store and its disk (`playlake status`, `playlake doctor`) and run this again."
+            f"The lake's table {self.folder} could not be {verb} ({_words(error)}).{kept} Check the object store and"
+            " its disk (`playlake status`, `playlake doctor`) and run this again."
         )
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())[:240]
+    return textwrap.shorten(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), 240, placeholder=" …")

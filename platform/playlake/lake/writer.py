@@ -364,4 +364,4 @@ class Writer:
             raise error
         pause = min(2.0**self._failures / 4, 30.0)
         self._again_at = self._clock() + pause
-        _log.warning("the lake could not be written; trying again", seconds=pause, why=str(error))
+        _log.warning("nothing can be landed now; trying again", seconds=pause, why=str(error))
