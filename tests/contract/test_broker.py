@@ -296,19 +296,37 @@ def test_one_that_leaves_while_it_joins_keeps_nobody_out(settings: Settings, top
     assert len(read("hasty").to_the_end()) == 10  # type: ignore[operator]
 
 
-def test_a_group_that_waits_for_one_who_is_gone_is_formed_anew(settings: Settings, topic: str, read: object) -> None:
-    send(settings, topic, 10)
-    gone = ck.Consumer({**config.librdkafka(settings), "group.id": "stuck", "session.timeout.ms": 6000})
-    gone.subscribe([topic])
-    gone.poll(1.0)
-    gone.close()  # leaves while it joins: on Tansu the next would wait for ever
-    reading = read("stuck")  # type: ignore[operator]
+def begun(settings: Settings, topic: str) -> ck.Consumer:
+    """A member of the group `stuck` that has not got its part yet."""
+    made = ck.Consumer({**config.librdkafka(settings), "group.id": "stuck", "session.timeout.ms": 6000})
+    made.subscribe([topic])
+    made.poll(1.0)
+    return made
+
+
+def waits(reading: Reading) -> bool:
+    """Whether it gets no part within 12 s."""
     while reading.consumer.joining_for() and reading.consumer.joining_for() < 12:
         reading.poll()
-    waits = reading.consumer.joining_for() > 0
-    assert waits == (settings.profile == "embedded"), "Kafka forgets who has left"
-    assert reading.consumer.dissolve() == waits, "Kafka deletes no group that has members"
+    return reading.consumer.joining_for() > 0
+
+
+def test_a_group_that_waits_for_one_who_is_gone_is_formed_anew(settings: Settings, topic: str, read: object) -> None:
+    send(settings, topic, 10)
+    gone = begun(settings, topic)
+    reading = read("stuck")  # type: ignore[operator]
+    gone.close()  # leaves while it joins: on Tansu the other would wait for ever
+    stuck = waits(reading)
+    assert stuck == (settings.profile == "embedded"), "Kafka forgets who has left"
+    assert reading.consumer.dissolve() == stuck, "Kafka deletes no group that has members"
     assert len(reading.to_the_end()) == 10
+
+
+def test_who_joins_after_all_have_left_waits_for_nobody(settings: Settings, topic: str, read: object) -> None:
+    """As when several writers are ended at once: Tansu keeps the leader that left last."""
+    send(settings, topic, 10)
+    begun(settings, topic).close()
+    assert not waits(read("stuck"))  # type: ignore[operator]
 
 
 def test_a_broker_that_is_down_is_said_in_one_line() -> None:

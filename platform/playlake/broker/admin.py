@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -84,19 +85,6 @@ class Admin:
             raise config.down(self._settings, type(error).__name__) from error
         return "" if said == "OK" else said
 
-    def forming(self, group: str) -> bool:
-        """Whether Tansu gives out the parts of a group just now: it says so in a word that no Kafka client knows.
-
-        :raises UnavailableError: when the broker does not answer.
-        """
-        client = ck.admin.AdminClient(config.librdkafka(self._settings))  # kafka-python can't read Tansu's answer
-        timeout = self._settings.kafka_timeout_s
-        asked = client.describe_consumer_groups([group], request_timeout=timeout)[group]
-        try:
-            return bool(asked.result(2 * timeout).state is ck.ConsumerGroupState.UNKNOWN)
-        except (ck.KafkaException, TimeoutError) as error:
-            raise config.down(self._settings, error) from error
-
     def remove_members(self, group: str, members: list[str]) -> int:
         """Leave a consumer group for others; how many of them were in it.
 
@@ -134,3 +122,35 @@ class Admin:
                 raise config.down(self._settings, "its new topics do not appear")
             time.sleep(0.05)
         return found
+
+
+class Groups:
+    """What a group's coordinator says of it, asked by librdkafka: kafka-python can't read Tansu's answer.
+
+    :raises UnavailableError: from each method, when the broker does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = ck.admin.AdminClient(config.librdkafka(settings))
+
+    def forming(self, group: str) -> bool:
+        """Whether Tansu gives out the parts of a group just now: it says so in a word that no Kafka client knows."""
+        return self._state(group) is ck.ConsumerGroupState.UNKNOWN
+
+    def forget_if_empty(self, group: str) -> bool:
+        """Delete a group that nobody is in; whether it was. What goes with it are the offset hints."""
+        if self._state(group) is not ck.ConsumerGroupState.EMPTY:
+            return False
+        self._told(self._client.delete_consumer_groups([group], request_timeout=self._settings.kafka_timeout_s)[group])
+        return True
+
+    def _state(self, group: str) -> ck.ConsumerGroupState:
+        timeout = self._settings.kafka_timeout_s
+        return self._told(self._client.describe_consumer_groups([group], request_timeout=timeout)[group]).state
+
+    def _told(self, asked: Future[Any]) -> Any:
+        try:
+            return asked.result(2 * self._settings.kafka_timeout_s)
+        except (ck.KafkaException, TimeoutError) as error:
+            raise config.down(self._settings, error) from error

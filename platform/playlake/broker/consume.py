@@ -13,7 +13,7 @@ from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import Admin, answers
 from playlake.broker.client import TopicPartition, claimed_end, client, no_data, take
-from playlake.broker.membership import Member, leave_for_the_dead
+from playlake.broker.membership import Member, forget_the_last_leader, leave_for_the_dead
 from playlake.errors import UnavailableError
 from playlake.records import Run
 from playlake.settings import Settings
@@ -103,6 +103,7 @@ class Consumer:
         self._rebalances = 0
         self._joining_since: float | None = time.monotonic()
         leave_for_the_dead(settings, group)
+        forget_the_last_leader(settings, group)
         self._member = Member(settings, group)
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
         self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})

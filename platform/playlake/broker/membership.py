@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from playlake import log
-from playlake.broker.admin import Admin
+from playlake.broker.admin import Admin, Groups
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
@@ -92,7 +92,7 @@ def leave_for_the_dead(settings: Settings, group: str) -> int:
         if dead:
             with Admin(settings) as admin:
                 # Tansu 0.6 waits for ever for a leader that leaves now, and else until its session ends.
-                if not admin.forming(group):
+                if not Groups(settings).forming(group):
                     removed = admin.remove_members(group, list(dead))
             _log.info("left the group for writers that were killed", writers=len(dead), removed=removed)
             for path in dead.values():
@@ -104,3 +104,17 @@ def leave_for_the_dead(settings: Settings, group: str) -> int:
         for note in held:
             note.close()
     return removed
+
+
+def forget_the_last_leader(settings: Settings, group: str) -> None:
+    """On the embedded broker, delete a group that nobody is in.
+
+    Tansu 0.6 keeps the leader of a group whose members left at nearly the same time, and lets nobody else lead it.
+    Whoever joins between our look and the deletion joins again.
+    """
+    if settings.profile != "embedded":
+        return
+    try:
+        Groups(settings).forget_if_empty(group)
+    except UnavailableError as error:
+        _log.debug("the empty group was not deleted", why=str(error))
