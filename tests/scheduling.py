@@ -27,7 +27,10 @@ LONG = (
 )
 """Files that take minutes, the longest first. They begin early: one that began last would be left for one worker."""
 
-PARTS = {"test_stack.py": 5, "test_bad_input.py": 7, "test_writer.py": 4, "test_failures.py": 99, "test_runs.py": 99}
+AIRFLOW = {"test_runs.py": 0, "test_standalone.py": 0, "test_failures.py": 1, "test_dags.py": 1}
+"""Files of tests/orchestration on two workers: each Airflow is worth several processes, and waits for its tasks."""
+
+PARTS = {"test_stack.py": 5, "test_bad_input.py": 7, "test_writer.py": 4}
 """Files whose tests share nothing that is dear to make: they go to so many workers, as it falls."""
 
 
@@ -44,10 +47,12 @@ def ordered(items: list[pytest.Item]) -> None:
 
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file's tests on one worker, or in :data:`PARTS`, and all of :data:`NETWORK` on one."""
+    """A file's tests on one worker, or in :data:`PARTS`; all of :data:`NETWORK` on one, of Airflow on two."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(str(super()._split_scope(nodeid)))
         if file.parent.name in NETWORK:
             return "network"
+        if file.parent.name == "orchestration":
+            return f"airflow {AIRFLOW.get(file.name, 0)}"
         return f"{file}#{zlib.crc32(nodeid.encode()) % PARTS.get(file.name, 1)}"
