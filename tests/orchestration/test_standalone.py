@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from playlake.settings import ROOT
 from playlake.stack import ports
-from tests.support import Cli, age, end, make_export, module_at, plays_of, wait_for
+from tests.support import Cli, age, end, make_export, module_at, plays_of
 
 pytestmark = pytest.mark.timeout(900)
 LAUNCHER = ROOT / "orchestration" / "standalone.py"
@@ -58,6 +59,20 @@ class Airflow:
     def runs(self, dag_id: str) -> list[Any]:
         return list(self.get(f"/dags/{dag_id}/dagRuns")["dag_runs"])
 
+    def tasks(self) -> dict[str, str | None]:
+        """By run and task, its state."""
+        found = self.get("/dags/~/dagRuns/~/taskInstances?limit=100")["task_instances"]
+        return {f"{t['dag_run_id']} {t['task_id']}": t["state"] for t in found}
+
+    def come_to(self, goal: Callable[[], bool], stands_still_s: float = 240) -> None:
+        """Wait for ``goal`` as long as some task goes on."""
+        seen, since = self.tasks(), time.monotonic()
+        while not goal():
+            time.sleep(2)
+            if (now := self.tasks()) != seen:
+                seen, since = now, time.monotonic()
+            assert time.monotonic() - since < stands_still_s, f"nothing moves: {now}"
+
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
@@ -90,8 +105,8 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it_and_a_launcher_that_was_kille
 
     # The hourly run is due at once, and what it lands asks for a build; the six-hourly one is due too, and finds the
     # lake empty or not.
-    wait_for(lambda: [r["state"] for r in airflow.runs("spotify_ingestion")] == ["success"], 240, every=2)
-    wait_for(lambda: [r["state"] for r in asked_by_the_asset()] == ["success"], 240, every=2)
+    airflow.come_to(lambda: [r["state"] for r in airflow.runs("spotify_ingestion")] == ["success"])
+    airflow.come_to(lambda: [r["state"] for r in asked_by_the_asset()] == ["success"])
     refused = json.loads((tmp_path / "inbox" / "export.receipt.json").read_text())["refused"]
     assert plays_of(cli, "scheduled") == 700 - refused
     listening = [
