@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,11 @@ def test_from_the_inbox_to_gold_with_no_hand_on_it_and_a_launcher_that_was_kille
     airflow.come_to(lambda: [r["state"] for r in asked_by_the_asset()] == ["success"])
     refused = json.loads((tmp_path / "inbox" / "export.receipt.json").read_text())["refused"]
     assert plays_of(cli, "scheduled") == 700 - refused
-    listening = [
-        c.laddr.ip
-        for p in psutil.Process(launcher.pid).children(recursive=True)
-        for c in p.net_connections("tcp")
-        if c.status == psutil.CONN_LISTEN
-    ]
-    assert set(listening) == {"127.0.0.1"}
+    listening = set()
+    for process in psutil.Process(launcher.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a task that has just ended
+            listening |= {c.laddr.ip for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
     # A launcher that is killed leaves Airflow running, and the next one ends it.
     left = psutil.Process(launcher.pid).children(recursive=True)
     assert len(left) > 3
