@@ -109,7 +109,7 @@ def quix(given: dict[str, Any]) -> None:
     os.chdir(tempfile.mkdtemp(prefix="bench-quix-"))  # it makes a folder for its state
     app = Application(
         given["kafka"],
-        consumer_group="bench-quix",
+        consumer_group=given["group"],  # the next time reads from the beginning too
         auto_offset_reset="earliest",
         commit_every=given["flush"],
         commit_interval=60.0,
