@@ -16,12 +16,6 @@ from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
 
-@pytest.fixture(params=["embedded", "containers"])
-def settings(request: pytest.FixtureRequest) -> Settings:
-    """A running broker of each kind."""
-    return request.getfixturevalue({"embedded": "stack_settings", "containers": "container_settings"}[request.param])
-
-
 @pytest.fixture
 def topic(settings: Settings) -> str:
     """A topic of four partitions that nobody else uses."""

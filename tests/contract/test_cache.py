@@ -12,12 +12,6 @@ from playlake.cache import RedisCache
 from playlake.settings import Settings
 
 
-@pytest.fixture(params=["embedded", "containers"])
-def settings(request: pytest.FixtureRequest) -> Settings:
-    """A running cache of each kind."""
-    return request.getfixturevalue({"embedded": "stack_settings", "containers": "container_settings"}[request.param])
-
-
 @pytest.fixture
 def cache(settings: Settings, request: pytest.FixtureRequest) -> Iterator[RedisCache]:
     made = RedisCache(settings, prefix=f"{request.node.name}:")

@@ -32,12 +32,10 @@ while not sys.stdin.closed:
 """
 
 
-@pytest.fixture(params=["embedded", "containers"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
     """A running broker of each kind, and a home of its own."""
-    name = {"embedded": "stack_settings", "containers": "container_settings"}[request.param]
-    found: Settings = request.getfixturevalue(name)
-    return found.model_copy(update={"home": tmp_path})
+    return settings.model_copy(update={"home": tmp_path})
 
 
 @pytest.fixture

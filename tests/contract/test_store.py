@@ -15,11 +15,10 @@ from playlake.settings import Settings
 from tests.support import lake_of_its_own
 
 
-@pytest.fixture(params=["embedded", "containers"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
     """A running store of each kind, with a bucket of the test's own."""
-    servers = {"embedded": "stack_settings", "containers": "container_settings"}[request.param]
-    return lake_of_its_own(request.getfixturevalue(servers), tmp_path)
+    return lake_of_its_own(settings, tmp_path)
 
 
 @pytest.fixture

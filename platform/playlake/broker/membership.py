@@ -64,6 +64,8 @@ class Member:
         except OSError as error:
             _log.debug("no note of the membership", why=str(error))
             self.left()
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
 
     def left(self) -> None:
         """The group was left: take the note away."""
