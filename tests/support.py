@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import json
 import os
@@ -9,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -32,6 +35,7 @@ from playlake.stack.process import leftovers
 from playlake.warehouse import duck
 from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
+from tests.forks import Nursery
 
 HISTORY = "TEST_HISTORY"
 """Environment variable that names a real export to test with, instead of a made one."""
@@ -49,6 +53,14 @@ class Done:
     def json(self) -> Any:
         """The one object on standard output."""
         return json.loads(self.out)
+
+
+@functools.cache
+def nursery() -> Nursery:
+    """What forks the commands of this process's tests; it goes with it."""
+    made = Nursery(os.environ, Path.cwd())
+    atexit.register(made.close)
+    return made
 
 
 class Cli:
@@ -77,17 +89,20 @@ class Cli:
         return process
 
     def __call__(self, *args: str, timeout: float = 200, check: int | None = 0) -> Done:
-        """Run a command to its end; ``check`` is the exit code it must have."""
-        with self.start(*args) as process:
+        """Run a command to its end, in a fork (:mod:`tests.forks`); ``check`` is the exit code it must have."""
+        with tempfile.TemporaryDirectory() as folder:
+            files = Path(folder, "out"), Path(folder, "err")
+            process = nursery().start(*args, out=files[0], err=files[1], env=self.env, cwd=self.home.parent)
             try:
-                out, err = process.communicate(timeout=timeout)
+                code = process.wait(timeout)
             except BaseException:
                 process.kill()
                 raise
-        done = Done(process.returncode, out, err)
+            out, err = (file.read_text() for file in files)
+        done = Done(code, out, err)
         assert "Traceback" not in err, err
         if check is not None:
-            assert done.code == check, f"{args}: exit code {done.code}\n{out}\n{err}"
+            assert done.code == check, f"{args}: exit code {code}\n{out}\n{err}"
         return done
 
     def json(self, *args: str, **kwargs: Any) -> Any:

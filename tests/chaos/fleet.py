@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playlake.failpoints import VARIABLE
-from tests.chaos.forks import Nursery
 from tests.chaos.plans import Plan, plan
 from tests.chaos.stacks import Stack
+from tests.forks import Nursery
 
 FROZEN_S = 8.0
 """Longer than the session's timeout, 6 s: the group gives the partitions away meanwhile."""
@@ -66,6 +66,7 @@ class Member:
         self.asked_at: float | None = None
         self._reading_at: float | None = None
         environment = {
+            **nursery.env,
             **stack.through.environment(),
             "PLAYLAKE_FLUSH_ROWS": "30",
             "PLAYLAKE_FLUSH_SECONDS": "1",
@@ -75,7 +76,7 @@ class Member:
             **({VARIABLE: plan.failpoint} if plan.where else {}),
         }
         self.started = time.monotonic()
-        self.process = nursery.start("land", log=log, env=environment, group=group)
+        self.process = nursery.start("land", out=log, env=environment, group=group)
 
     @property
     def age(self) -> float:

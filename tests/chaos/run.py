@@ -25,9 +25,9 @@ from tests.chaos.check import check
 from tests.chaos.clock import WallClock
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Fleet
-from tests.chaos.forks import Nursery
 from tests.chaos.stacks import STACKS, Stack
 from tests.chaos.weather import Weather
+from tests.forks import Nursery
 
 ROUNDS = ((1, False, 8), (2, False, 20), (3, False, 30), (3, True, 30), (5, True, 50))
 """How many writers, whether each is in a group of its own, and how many kills until all is checked."""

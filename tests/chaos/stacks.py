@@ -19,12 +19,12 @@ import docker
 from playlake import events
 from playlake.broker import Admin
 from playlake.settings import Settings
-from tests.chaos.forks import PROGRAMS
 from tests.chaos.proxy import S3Proxy
 from tests.chaos.tcp import LOOPBACK, TcpProxy
 from tests.containers.servers import image
 from tests.support import Cli, addressed, wait_for
 
+ADVERTISE = Path(__file__).with_name("advertise.py")
 _ROOM = "8g"
 _STARTED = b"Started Kafka API server"
 
@@ -110,7 +110,7 @@ class Stack:
     def up(self) -> None:
         """`playlake up`: start what does not run."""
         done = subprocess.run(
-            [sys.executable, str(PROGRAMS), "up", self.broker.address, "--json"],
+            [sys.executable, str(ADVERTISE), self.broker.address, "--json"],
             env=self.cli.env,
             cwd=self.folder,
             capture_output=True,

@@ -17,9 +17,9 @@ from tests.chaos.check import check, compare
 from tests.chaos.clock import WallClock
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import ChaosError
-from tests.chaos.forks import Nursery
 from tests.chaos.run import run
 from tests.chaos.stacks import Stack
+from tests.forks import Nursery
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261126"))
 
@@ -90,11 +90,11 @@ def test_a_process_of_the_nursery_is_one_of_the_command(tmp_path: Path) -> None:
     nursery = Nursery({**os.environ, **clock.env}, tmp_path)
     try:
         log = tmp_path / "log"
-        assert nursery.start("--version", log=log, env={}).wait(60) == 0
+        assert nursery.start("--version", out=log, env=nursery.env).wait(60) == 0
         assert log.read_text().startswith("playlake ")
-        assert nursery.start("land", "--no-such-option", log=log, env={}).wait(60) == 2
+        assert nursery.start("land", "--no-such-option", out=log, env=nursery.env).wait(60) == 2
         away = {"PLAYLAKE_HOME": str(tmp_path / "home"), "PLAYLAKE_PROFILE": "embedded"}
-        assert nursery.start("land", log=log, env=away).wait(60) == 1
+        assert nursery.start("land", out=log, env={**nursery.env, **away}).wait(60) == 1
         assert "playlake: " in log.read_text()
     finally:
         nursery.close()

@@ -23,9 +23,9 @@ from playlake.broker import config
 from playlake.failpoints import VARIABLE
 from tests.chaos.clock import JUMPS_S, WallClock
 from tests.chaos.fleet import GROUP, ChaosError, Fleet, whole
-from tests.chaos.forks import Fork, Nursery
 from tests.chaos.proxy import Faults
 from tests.chaos.stacks import Stack
+from tests.forks import Fork, Nursery
 
 COMPACTION = ("compact-before-commit", "compact-after-commit")
 WEIGHTS = {
@@ -227,8 +227,8 @@ class Weather:
             how = self._rng.choice(("", "", *COMPACTION, *(f"{name}:1:stop" for name in COMPACTION)))
             self._number += 1
             log = self._folder / f"compactor-{self._number:04}.log"
-            environment = {**self._stack.through.environment(), **({VARIABLE: how} if how else {})}
-            process = self._nursery.start("lake", "compact", "--json", log=log, env=environment)
+            environment = {**self._nursery.env, **self._stack.through.environment(), **({VARIABLE: how} if how else {})}
+            process = self._nursery.start("lake", "compact", "--json", out=log, env=environment)
             self._compactors.append((process, how, log))
         yield
         self._end_compactors(20)

@@ -1,20 +1,21 @@
-"""Processes of playlake that start in a tenth of a second; see :mod:`tests.chaos.programs`."""
+"""Commands of playlake that start in a tenth of a second; see :mod:`tests.forkserver`."""
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-PROGRAMS = Path(__file__).with_name("programs.py")
+SERVER = Path(__file__).with_name("forkserver.py")
 
 
 class Fork:
@@ -36,11 +37,15 @@ class Fork:
 
         :raises subprocess.TimeoutExpired: when it lives on for so many seconds.
         """
-        until = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > until:
-                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
-            time.sleep(0.02)
+        if self.poll() is None:
+            handle = os.pidfd_open(self.pid)  # not gone before the nursery was asked for its code
+            try:
+                select.select([handle], [], [], timeout)
+            finally:
+                os.close(handle)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
         return code
 
     @property
@@ -68,16 +73,17 @@ class Fork:
 class Nursery:
     """The process that has imported all and forks; which any thread may ask.
 
-    :param env: environment of all processes.
+    :param env: its environment.
+    :param cwd: its working folder, and that of the commands.
     """
 
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
-        self._env = dict(env)
+    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+        self.env, self.cwd = dict(env), cwd
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAMS), "serve"],
-            env=self._env,
-            cwd=folder,
+            [sys.executable, str(SERVER)],
+            env=self.env,
+            cwd=cwd,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,12 +94,23 @@ class Nursery:
         with self._process:  # closes its input
             pass
 
-    def start(self, *arguments: str, log: Path, env: Mapping[str, str], group: str = "") -> Fork:
-        """Run a command of playlake; ``env`` beside that of all."""
-        return Fork(
-            self,
-            self.ask(do="start", arguments=arguments, log=str(log), env={**self._env, **env}, group=group),
-        )
+    def start(
+        self,
+        *arguments: str,
+        out: Path,
+        err: Path | None = None,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        group: str = "",
+    ) -> Fork:
+        """Run a command of playlake.
+
+        :param out: the file of its standard output, and of its standard error where ``err`` names no other.
+        :param env: all of its environment.
+        :param group: the consumer group of `land`, where it is to be another than its own.
+        """
+        files = {"out": str(out), "err": str(err or out), "cwd": str(cwd or self.cwd)}
+        return Fork(self, self.ask(do="start", arguments=arguments, env=dict(env), group=group, **files))
 
     def ask(self, **question: Any) -> Any:
         """One question and its answer."""

@@ -1,7 +1,8 @@
-"""The command playlake with what no option of it says: `up ADDRESS …` with a broker behind a proxy, and :func:`serve`.
+"""A process that has imported all of playlake once and forks one for each command asked of it.
 
-Chaos starts a process every few seconds, and most of a start is importing. :func:`serve` imports once and then forks
-a process for each command. It has no threads and no connections, so a fork is as good as a new process.
+The tests run a thousand commands, and most of what a short one costs is importing. What is forked is the command
+itself, with arguments, environment, working folder and outputs of its own. No command has run in the process that
+forks, and the threads that libraries start while they are imported are made to be forked.
 """
 
 from __future__ import annotations
@@ -12,30 +13,21 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
-from collections.abc import Mapping
+import time
 from typing import Any
 
-_USED = ("cli", "broker", "heartbeat", "lake.compact", "lake.metrics", "lake.store", "lake.tables", "lake.writer")
+import playlake
+from playlake.cli import main  # before the module of that name is loaded
 
-
-def up(address: str) -> None:
-    """`playlake up` with a broker that tells its clients to come to ``address``, where a proxy is."""
-    from playlake.stack import servers
-
-    launch = servers.broker
-
-    def advertised(port: int, s3_port: int, keys: Mapping[str, str]) -> servers.Launch:
-        made = launch(port, s3_port, keys)
-        made.command[made.command.index("--advertised-listener-url") + 1] = f"tcp://{address}"
-        return made
-
-    servers.broker = advertised
+_ALONE = ("playlake.__main__", "playlake.warehouse.dbt_plugin")
+"""Not of the command: the first would run it, the second is dbt's."""
 
 
 def land_in(group: str) -> None:
-    """`playlake land` as a member of another consumer group."""
+    """`playlake land` as a member of another consumer group, which no option says."""
     from playlake.lake.writer import Writer
 
     defaults = Writer.__init__.__kwdefaults__
@@ -43,18 +35,18 @@ def land_in(group: str) -> None:
     defaults["group"] = group
 
 
-def run(arguments: list[str]) -> None:
-    """The command itself, which ends by SystemExit."""
-    sys.argv = ["playlake", *arguments]
-    from playlake.cli import main
-
-    main()
+def _import_all() -> None:
+    sys.modules["duckdb"] = None  # type: ignore[assignment] # forked, it aborts when it ends; loading it is short
+    for module in pkgutil.walk_packages(playlake.__path__, "playlake.", onerror=lambda _: None):
+        with contextlib.suppress(ImportError):
+            if module.name not in _ALONE:
+                importlib.import_module(module.name)
+    del sys.modules["duckdb"]
 
 
 def serve() -> None:
     """Answer one request a line: ``start`` a command, ``poll`` or ``signal`` a child; ends with its standard input."""
-    for part in _USED:
-        importlib.import_module(f"playlake.{part}")
+    _import_all()
     gc.freeze()
     ended: dict[int, int] = {}
     running: set[int] = set()
@@ -90,21 +82,26 @@ def _forked(asked: dict[str, Any]) -> int:
 
 
 def _become(asked: dict[str, Any]) -> None:
-    out = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+    out = _opened(asked["out"])
+    err = out if asked["err"] == asked["out"] else _opened(asked["err"])
+    for source, target in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(source, target)
     faulthandler.enable()  # SIGABRT tells where each thread is
     os.environ.clear()
     os.environ.update(asked["env"])
+    time.tzset()
+    os.chdir(asked["cwd"])
     if group := asked["group"]:
         land_in(group)
-    run(asked["arguments"])
+    sys.argv = ["playlake", *asked["arguments"]]
+    main()
+    sys.exit()
+
+
+def _opened(name: str) -> int:
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve()
-    else:
-        up(sys.argv[2])
-        run(["up", *sys.argv[3:]])
+    serve()
