@@ -21,15 +21,15 @@ SERVER = Path(__file__).with_name("forkserver.py")
 class Fork:
     """A process, used as one of :mod:`subprocess`."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
-        self._nursery = nursery
+    def __init__(self, nursery: Nursery, number: int, pid: int) -> None:
+        self._nursery, self._number = nursery, number
         self.pid = pid
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """The exit code (negative: the signal), None while it lives."""
         if self.returncode is None:
-            self.returncode = self._nursery.ask(do="poll", pid=self.pid)
+            self.returncode = self._nursery.ask(do="poll", child=self._number)
         return self.returncode
 
     def wait(self, timeout: float = 30.0) -> int:
@@ -59,7 +59,7 @@ class Fork:
     def send_signal(self, number: signal.Signals) -> None:
         """Nothing where it has ended."""
         if self.poll() is None:
-            self.returncode = self._nursery.ask(do="signal", pid=self.pid, number=int(number))
+            self.returncode = self._nursery.ask(do="signal", child=self._number, number=int(number))
 
     def kill(self) -> None:
         """kill -9."""
@@ -110,7 +110,7 @@ class Nursery:
         :param group: the consumer group of `land`, where it is to be another than its own.
         """
         files = {"out": str(out), "err": str(err or out), "cwd": str(cwd or self.cwd)}
-        return Fork(self, self.ask(do="start", arguments=arguments, env=dict(env), group=group, **files))
+        return Fork(self, *self.ask(do="start", arguments=arguments, env=dict(env), group=group, **files))
 
     def ask(self, **question: Any) -> Any:
         """One question and its answer."""

@@ -48,27 +48,28 @@ def serve() -> None:
     """Answer one request a line: ``start`` a command, ``poll`` or ``signal`` a child; ends with its standard input."""
     _import_all()
     gc.freeze()
+    # By number and not by process id, which comes again.
+    running: dict[int, int] = {}
     ended: dict[int, int] = {}
-    running: set[int] = set()
-    for line in iter(sys.stdin.readline, ""):
+    for number, line in enumerate(iter(sys.stdin.readline, "")):
         asked = json.loads(line)
         answer: Any = None
         if asked["do"] == "start":
-            answer = _forked(asked)
-            running.add(answer)
+            running[number] = _forked(asked)
+            answer = number, running[number]
         else:
-            pid = asked["pid"]
-            if pid in running:
-                done, status = os.waitpid(pid, os.WNOHANG)
+            child = asked["child"]
+            if child in running:
+                done, status = os.waitpid(running[child], os.WNOHANG)
                 if done:
-                    running.discard(pid)
-                    ended[pid] = os.waitstatus_to_exitcode(status)
+                    del running[child]
+                    ended[child] = os.waitstatus_to_exitcode(status)
                 elif asked["do"] == "signal":
-                    os.kill(pid, asked["number"])
-            answer = ended.get(pid)
+                    os.kill(running[child], asked["number"])
+            answer = ended.get(child)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-    for pid in running:
+    for pid in running.values():
         os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
