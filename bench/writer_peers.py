@@ -139,24 +139,11 @@ def ours(given: dict[str, Any]) -> None:
     from playlake.lake.table import Table
     from playlake.lake.watching import Watcher
     from playlake.lake.writer import Writer
-    from playlake.settings import Settings
 
-    settings = Settings(
-        _env_file=None,
-        profile="containers",
-        kafka_bootstrap=given["kafka"],
-        s3_endpoint=given["s3"],
-        s3_access_key=given["key"],
-        s3_secret_key=given["secret"],
-        s3_bucket=given["bucket"],
-        redis_url="redis://127.0.0.1:9/0",
-        catchup_rows=given["flush"],
-    )
+    settings = _settings(given)
     if given.get("no_offsets"):  # the same writer, but its commits carry no positions
         append = Table.append
         Table.append = lambda self, rows, *_: append(self, rows, {}, {})  # type: ignore[method-assign]
-    if versions := given.get("versions"):
-        _age(settings, versions)
     spent = {"decode": 0.0, "write": 0.0}
     ends = {"first": 0.0, "last": 0.0}
 
@@ -188,8 +175,8 @@ def ours(given: dict[str, Any]) -> None:
     )
 
 
-def _age(settings: Any, versions: int) -> None:
-    """Give the table so many versions, each with a file of one row."""
+def age(given: dict[str, Any]) -> None:
+    """Give the table so many versions, each with a file of one row. A process of its own: its memory is not ours."""
     from playlake import events
     from playlake.lake import tables
     from playlake.lake.decode import Decoder
@@ -206,10 +193,28 @@ def _age(settings: Any, versions: int) -> None:
     ).encode()
     run = Run.of(events.PLAYS, 0, [0], [1_767_225_600_000], [None], [value])
     rows = bronze_rows(events.PLAYS, Decoder(events.PLAYS).decode([run]).rows, "a former topic")
-    table = tables.bronze(settings, events.PLAYS)
+    table = tables.bronze(_settings(given), events.PLAYS)
     table.open()
-    while table.version < versions:
+    while table.version < given["versions"]:
         table.append(rows, {}, {})
+    print(json.dumps({"versions": table.version}))
+
+
+def _settings(given: dict[str, Any]) -> Any:
+    """The servers of the bench, as somebody else's."""
+    from playlake.settings import Settings
+
+    return Settings(
+        _env_file=None,
+        profile="containers",
+        kafka_bootstrap=given["kafka"],
+        s3_endpoint=given["s3"],
+        s3_access_key=given["key"],
+        s3_secret_key=given["secret"],
+        s3_bucket=given["bucket"],
+        redis_url="redis://127.0.0.1:9/0",
+        catchup_rows=given["flush"],
+    )
 
 
 if __name__ == "__main__":

@@ -85,9 +85,8 @@ class Store:
         :raises PlaylakeError: where the store lets the second pass.
         """
         key = f"bronze/_playlake_probe/{uuid.uuid4().hex}"
-        put = {"Bucket": self._settings.s3_bucket, "Key": key, "Body": b"probe", "IfNoneMatch": "*"}
         # Refused at once: a reply was lost, and the client tried again.
-        refused = self._refuses(put) or self._refuses(put)
+        refused = not self.put_new(key, b"probe") or not self.put_new(key, b"probe")
         try:
             self._fs.call_s3("delete_object", Bucket=self._settings.s3_bucket, Key=key)
         except ERRORS as error:
@@ -99,16 +98,23 @@ class Store:
             " each other's commits. playlake does not write to it: use one that honours it (AWS S3, MinIO, SeaweedFS)."
         )
 
-    def _refuses(self, put: Mapping[str, Any]) -> bool:
+    def put_new(self, key: str, body: bytes) -> bool:
+        """Put an object where there is none; False where there is one, or is about to be.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html: 412 where there is one, 409 where
+        another is being put. Our own earlier try may be it, whose reply was lost.
+
+        :raises UnavailableError: when the store failed; it may be there or not.
+        """
         try:
-            self._fs.call_s3("put_object", **put)
+            self._fs.call_s3("put_object", Bucket=self._settings.s3_bucket, Key=key, Body=body, IfNoneMatch="*")
         except ERRORS as error:
             cause = error if isinstance(error, botocore.exceptions.ClientError) else error.__cause__
             status = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
             if isinstance(error, FileExistsError) or status in (409, 412):
-                return True
+                return False
             raise self.failed("writing to it", error) from error  # unwell is not unwilling
-        return False
+        return True
 
     def write(self, key: str, body: bytes) -> None:
         """Put one object."""

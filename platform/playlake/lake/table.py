@@ -5,28 +5,29 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError
 
-from playlake import failpoints, log
+from playlake import failpoints
+from playlake import log as logs
 from playlake.errors import PlaylakeError, UnavailableError
+from playlake.lake import commit, log
 from playlake.lake.deliver import FencedError
 from playlake.lake.drift import of_schema
-from playlake.lake.files import File, files
+from playlake.lake.files import files
 from playlake.lake.options import storage_options
 from playlake.lake.schema import PARTITION_COLUMNS
+from playlake.lake.store import ERRORS, Store
 from playlake.settings import Settings
 
-_log = log.get("lake")
+_log = logs.get("lake")
 
 _NO_BUCKET = "NoSuchBucket"
 """S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
@@ -61,44 +62,40 @@ class Table:
         self._settings = settings
         self._options = storage_options(settings)
         self._folders = [name for name in PARTITION_COLUMNS if name in schema.names]
-        self._table: DeltaTable | None = None
+        self._state: log.State | None = None
         self.bytes_written = 0
         """Of Parquet files, by this object."""
         self.commit_seconds = 0.0
         """Spent in commits, by this object, those that failed too."""
 
     @cached_property
-    def _store(self) -> Any:
-        from playlake.lake.store import Store  # a second of imports that only the first look needs
-
+    def _store(self) -> Store:
         return Store(self._settings)
 
     def open(self) -> None:
         """Open the table, making it, and the bucket, where there is none."""
+        if self.is_there():
+            return
         try:
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-        except TableNotFoundError:
             self._create()
         except (OSError, DeltaError) as error:
             if _NO_BUCKET not in str(error):
-                raise self._failed("opened", error) from error
+                raise self._failed("made", error) from error
             self._store.ensure_bucket()
-            self._create()
+            with self._telling("made"):
+                self._create()
+        if not self.is_there():
+            raise self._failed("opened", FileNotFoundError("it was made and is not there"))
 
     def is_there(self) -> bool:
         """Open the table if there is one; nothing is made."""
-        try:
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-        except TableNotFoundError:
-            return False
-        except (OSError, DeltaError) as error:
-            if _NO_BUCKET in str(error):
-                return False
-            raise self._failed("opened", error) from error
-        return True
+        with self._telling("opened"):
+            found = log.opened(self._store, self.folder)
+        self._state = found if found.version is not None else None
+        return self._state is not None
 
     def _create(self) -> None:
-        try:
+        with suppress(CommitFailedError):  # another writer made it at the same moment
             DeltaTable.create(
                 self.uri,
                 self._schema,
@@ -110,49 +107,45 @@ class Table:
                 # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
-        except CommitFailedError:
-            pass  # another writer made it at the same moment
-        except (OSError, DeltaError) as error:
-            raise self._failed("made", error) from error
-        try:
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-        except (OSError, DeltaError) as error:
-            raise self._failed("opened", error) from error
 
     def refresh(self) -> None:
         """See the latest version."""
-        try:
-            self._delta.update_incremental()
-        except (OSError, DeltaError) as error:
-            raise self._failed("read", error) from error
+        with self._telling("read"):
+            log.follow(self._store, self.folder, self._seen)
 
     @property
-    def _delta(self) -> DeltaTable:
-        if self._table is None:
+    def _seen(self) -> log.State:
+        """The table as last seen."""
+        if self._state is None:
             self.open()
-        assert self._table is not None  # noqa: S101 - open() sets it or raises
-        return self._table
+        assert self._state is not None  # noqa: S101 - open() sets it or raises
+        return self._state
+
+    def _delta(self, version: int | None = None) -> DeltaTable:
+        """The table with all its files, for what needs them."""
+        return DeltaTable(self.uri, version=version, storage_options=self._options)
 
     @property
     def version(self) -> int:
         """The version last seen."""
-        return self._delta.version()
+        found = self._seen.version
+        assert found is not None  # noqa: S101 - what is open has one
+        return found
 
     def position(self, app: str) -> int | None:
         """The next offset of a partition, at the version last seen."""
-        with self._telling("read"):
-            found: int | None = self._delta.transaction_version(app)
-        return found
+        return self._seen.positions.get(app)
 
     def rows(self) -> int:
         """Rows at the version last seen, by the log."""
         with self._telling("read"):
-            return int(sum(pa.table(self._delta.get_add_actions(flatten=True))["num_records"].to_pylist()))
+            actions = pa.table(self._delta(self.version).get_add_actions(flatten=True))
+        return int(sum(actions["num_records"].to_pylist()))
 
     @property
     def added_columns(self) -> dict[str, pa.DataType]:
         """The columns that events have brought beside their own, by name, at the version last seen."""
-        return of_schema(pa.schema(self._delta.schema().to_arrow()), self._schema.names)
+        return of_schema(pa.schema(Schema.from_json(self._seen.schema).to_arrow()), self._schema.names)
 
     def add_columns(self, columns: Mapping[str, pa.DataType]) -> None:
         """Add nullable columns; files that are there already have null in them.
@@ -160,12 +153,12 @@ class Table:
         :raises FencedError: when the table was changed meanwhile: look again at what columns it has.
         """
         schema = Schema.from_arrow(pa.schema([pa.field(name, kind) for name, kind in columns.items()]))
-        try:
-            self._delta.alter.add_columns(schema.fields)
-        except CommitFailedError as error:
-            raise FencedError(str(error)) from error
-        except (OSError, DeltaError) as error:
-            raise self._failed("widened", error) from error
+        with self._telling("widened"):
+            delta = self._delta(self.version)
+            try:
+                delta.alter.add_columns(schema.fields)
+            except CommitFailedError as error:
+                raise FencedError(str(error)) from error
         self.refresh()
 
     def append(self, rows: pa.Table, expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
@@ -177,60 +170,52 @@ class Table:
         :raises FencedError: when another writer has moved one of them.
         :raises WriteFailedError: when the store failed; the commit may or may not have happened.
         """
+
+        def still() -> None:
+            for app, position in expected.items():
+                if self.position(app) != position:
+                    raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
+
         self.refresh()
-        for app, position in expected.items():
-            if self.position(app) != position:
-                raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
+        still()
         failpoints.hit("before-files")
-        added = self._put(list(files(rows)))
-        failpoints.hit("after-files")
-        return self._commit(added, following)
-
-    def _put(self, made: list[File]) -> list[AddAction]:
-        """Upload files that nobody sees yet."""
-        try:
+        made = list(files(rows))
+        with self._telling("written"):
             self._store.write_all({f"{self.folder}/{file.path}": file.body for file in made})
-        except UnavailableError as error:
-            raise self._failed("written", error) from error
         self.bytes_written += sum(file.body.size for file in made)
-        now = int(time.time() * 1000)
-        return [AddAction(f.path, f.body.size, f.partition_values, now, True, f.stats) for f in made]
+        failpoints.hit("after-files")
+        self._commit(commit.body(made, self._folders, following), still)
+        return self.version
 
-    def _commit(self, added: list[AddAction], following: Mapping[str, int]) -> int:
+    def _commit(self, body: bytes, still: Callable[[], None]) -> None:
         before = self.version
-        moved = [Transaction(app, position) for app, position in following.items()]
         failpoints.hit("before-commit")
         started = time.perf_counter()
         try:
-            self._delta.create_write_transaction(
-                [*added],
-                "append",
-                self._delta.schema(),
-                self._folders,
-                commit_properties=CommitProperties(app_transactions=moved),
-                # No checkpoint in the same call: one that fails is no commit that failed.
-                post_commithook_properties=PostCommitHookProperties(False, False),
-            )
-        except CommitFailedError as error:
+            with self._telling("written"):
+                commit.commit(self._store, self.folder, self._seen, body, still)
+        except commit.CrowdedError as error:
             raise FencedError(str(error)) from error
-        except (OSError, DeltaError) as error:
-            raise self._failed("written", error) from error
+        except commit.UnknownFeatureError as error:
+            raise PlaylakeError(
+                f"The lake's table {self.folder} asks of its writers what playlake does not do ({error}): nothing was"
+                " written, it is still in Kafka. Take back what another program has changed in the table's properties."
+            ) from error
         finally:
             self.commit_seconds += time.perf_counter() - started
         failpoints.hit("after-commit")
-        self.refresh()
         every = self._settings.checkpoint_versions
         if before // every != self.version // every:
             self.checkpoint()
-        return self.version
 
     def checkpoint(self) -> None:
         """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
         failpoints.hit("before-checkpoint")
         try:
-            self._delta.create_checkpoint()
+            delta = self._delta()
+            delta.create_checkpoint()
             failpoints.hit("after-checkpoint")
-            self._delta.cleanup_metadata()
+            delta.cleanup_metadata()
         except (OSError, DeltaError) as error:
             _log.warning("no checkpoint could be made; the next one will be", table=self.folder, why=_words(error))
 
@@ -240,7 +225,7 @@ class Table:
 
         self.refresh()
         with self._telling("read"):
-            found = self._delta.to_pyarrow_table(
+            found = self._delta(self.version).to_pyarrow_table(
                 columns=["_kafka_offset"],
                 filters=(ds.field("_kafka_topic_id") == topic_id)
                 & (ds.field("_kafka_partition") == partition)
@@ -254,8 +239,7 @@ class Table:
         :raises WriteFailedError: when the store failed.
         """
         try:
-            table = DeltaTable(self.uri, version=version, storage_options=self._options)
-            actions = pa.table(table.get_add_actions(flatten=True))
+            actions = pa.table(self._delta(version).get_add_actions(flatten=True))
         except (OSError, DeltaError) as error:
             raise self._failed("read", error) from error
         files = dict(zip(actions["path"].to_pylist(), actions["num_records"].to_pylist(), strict=True))
@@ -273,9 +257,10 @@ class Table:
         """
         self.refresh()
         try:
-            found = self._delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+            delta = self._delta()
+            found = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
             if found and not dry_run:  # even a vacuum that finds nothing is a version, which would look like news
-                self._delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+                delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
         except (OSError, DeltaError) as error:
             raise self._failed("pruned", error) from error
         return list(found)
@@ -285,7 +270,7 @@ class Table:
         """Make of the clients' errors one that says what it means."""
         try:
             yield
-        except (OSError, DeltaError, pa.ArrowException) as error:
+        except (*ERRORS, DeltaError, pa.ArrowException, UnavailableError, ValueError) as error:
             raise self._failed(verb, error) from error
 
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
