@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +161,22 @@ def test_a_log_is_opened_at_its_checkpoint(settings: Settings) -> None:
     assert again.is_there(), "found by listing the log"
     assert again.append(rows(12), {"a": 12}, {"a": 13}) == 13
     assert offsets(of(again, settings)) == list(range(13))
+
+
+def test_who_has_slept_through_the_cleaning_of_the_log_opens_it_anew(
+    settings: Settings, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next entry is gone, and is not taken for one that is to be made."""
+    often = tables.bronze(settings.model_copy(update={"checkpoint_versions": 5}), events.PLAYS)
+    for n in range(7):
+        often.append(rows(n), {"a": n or None}, {"a": n + 1})
+    for version in range(5):
+        Store(settings).delete(log.entry(often.folder, version))
+    later = time.time() + 31 * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(FencedError, match="the table has 7"):
+        table.append(rows(0), {"a": None}, {"a": 1})
+    assert offsets(of(table, settings)) == list(range(7))
 
 
 def test_a_log_with_a_hole_is_not_written_to(table: Table, settings: Settings) -> None:

@@ -29,6 +29,9 @@ from playlake.settings import Settings
 
 _log = logs.get("lake")
 
+_STALE_S = 3_600.0
+"""Of the wall clock, which goes on while a machine sleeps. Who has not looked for so long opens the log anew: the entry
+that comes next may be cleaned up already (after 30 days), and would look like one that is not there yet."""
 _NO_BUCKET = "NoSuchBucket"
 """S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
 
@@ -63,6 +66,7 @@ class Table:
         self._options = storage_options(settings)
         self._folders = [name for name in PARTITION_COLUMNS if name in schema.names]
         self._state: log.State | None = None
+        self._looked_at = 0.0
         self.bytes_written = 0
         """Of Parquet files, by this object."""
         self.commit_seconds = 0.0
@@ -92,6 +96,7 @@ class Table:
         with self._telling("opened"):
             found = log.opened(self._store, self.folder)
         self._state = found if found.version is not None else None
+        self._looked_at = time.time()
         return self._state is not None
 
     def _create(self) -> None:
@@ -110,8 +115,12 @@ class Table:
 
     def refresh(self) -> None:
         """See the latest version."""
+        if abs(time.time() - self._looked_at) > _STALE_S:
+            self.open()
+            return
         with self._telling("read"):
             log.follow(self._store, self.folder, self._seen)
+        self._looked_at = time.time()
 
     @property
     def _seen(self) -> log.State:
