@@ -14,10 +14,10 @@ step .venv/bin/ruff check --quiet .
     DBT_SEND_ANONYMOUS_USAGE_STATS=false DO_NOT_TRACK=1 step .venv/bin/dbt --quiet --warn-error parse --project-dir dbt --profiles-dir dbt --target-path "$work" --log-path "$work"
 } >"$work/types" 2>&1 &
 types=$!
-for dialect in duckdb snowflake; do
-    SQL_DIALECT=$dialect step .venv/bin/sqlfluff lint --nocolor --disable-progress-bar --dialect $dialect dbt/models dbt/data-tests
-done
 found=0
+for dialect in duckdb snowflake; do
+    SQL_DIALECT=$dialect step .venv/bin/sqlfluff lint --nocolor --disable-progress-bar --dialect $dialect dbt/models dbt/data-tests || found=$?
+done
 wait "$types" || found=$?
 types=
 cat "$work/types" >&2

@@ -193,6 +193,7 @@ def test_a_table_that_asks_for_more_is_left_alone(table: Table, settings: Settin
         table.append(rows(0), {"a": None}, {"a": 1})
     assert len(str(told.value).splitlines()) <= 2
     assert of(table, settings).version() == 1
+    assert not [key for key in Store(settings).keys(table.folder) if key.endswith(".parquet")], "nothing is put first"
     assert offsets(of(table, settings)) == []
 
 

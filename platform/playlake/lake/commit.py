@@ -64,7 +64,6 @@ def commit(store: Store, folder: str, state: log.State, made: bytes, still: Call
     :raises UnavailableError: when the store failed; the version may be there or not.
     """
     for attempt in range(_TRIES):
-        check(state)
         version = (-1 if state.version is None else state.version) + 1
         key = log.entry(folder, version)
         # Refused may be by ourselves: the reply to the first try was lost, and the client tried again.

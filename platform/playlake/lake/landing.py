@@ -97,7 +97,8 @@ class Landing:
         for topic, table in self._bronze.items():
             self._columns[topic] = table.added_columns
             numbers = range(found[topic].partitions)
-            if table.rows() and all(table.position(app_id(topic, self._ids[topic], p)) is None for p in numbers):
+            # Rows are asked for last: for them all of the table's files are looked at.
+            if all(table.position(app_id(topic, self._ids[topic], p)) is None for p in numbers) and table.rows():
                 _log.warning(
                     "nothing of this topic has landed, but of one that had its name: it was made anew, or this is"
                     " another broker. Its offsets start over; what landed before stays",

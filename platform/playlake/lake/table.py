@@ -181,6 +181,7 @@ class Table:
         """
 
         def still() -> None:
+            self._check_features()
             for app, position in expected.items():
                 if self.position(app) != position:
                     raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
@@ -205,17 +206,21 @@ class Table:
                 commit.commit(self._store, self.folder, self._seen, body, still)
         except commit.CrowdedError as error:
             raise FencedError(str(error)) from error
-        except commit.UnknownFeatureError as error:
-            raise PlaylakeError(
-                f"The lake's table {self.folder} asks of its writers what playlake does not do ({error}): nothing was"
-                " written, it is still in Kafka. Take back what another program has changed in the table's properties."
-            ) from error
         finally:
             self.commit_seconds += time.perf_counter() - started
         failpoints.hit("after-commit")
         every = self._settings.checkpoint_versions
         if before // every != self.version // every:
             self.checkpoint()
+
+    def _check_features(self) -> None:
+        try:
+            commit.check(self._seen)
+        except commit.UnknownFeatureError as error:
+            raise PlaylakeError(
+                f"The lake's table {self.folder} asks of its writers what playlake does not do ({error}): nothing was"
+                " written, it is still in Kafka. Take back what another program has changed in the table's properties."
+            ) from error
 
     def checkpoint(self) -> None:
         """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
