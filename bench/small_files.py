@@ -1,20 +1,17 @@
 """What small files cost a reader, and what compaction gives back. Prints a Markdown table.
 
 Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1,440 commits and a busy one with 4,320
-(5 plays a second), of 100 plays each, with the day's own time stamps, on the embedded store. Files, log entries and a
-checkpoint every 100 versions are as deltalake writes them, but put there directly, which takes a tenth of the time.
-The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans each as a build
+(5 plays a second), of 100 plays each, with the day's own time stamps, committed by the lake writer's own table to the
+embedded store. The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans each as a build
 does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +23,12 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from playlake import events
-from playlake.lake import log, tables
+from playlake.lake import tables
 from playlake.lake.compact import Compacted, compact
 from playlake.lake.deliver import app_id
 from playlake.lake.options import storage_options
 from playlake.lake.rewriting import ORDER
 from playlake.lake.schema import BRONZE, PARTITION_COLUMNS
-from playlake.lake.stats import Statistics
 from playlake.lake.store import Store
 from playlake.lake.table import Table
 from playlake.settings import Settings, load_settings
@@ -46,7 +42,6 @@ ROWS = 100
 TURNS = 15
 TURNS_BEFORE = 3
 """Of the table of small files, of which one takes seconds."""
-CHECKPOINT_EVERY = 100
 LIMIT = 1.2
 PARTITIONS = 4
 TOPIC_ID = "11111111-1111-1111-1111-111111111111"
@@ -75,11 +70,7 @@ select
     '{topic_id}' as _kafka_topic_id,
     (n % {partitions})::int as _kafka_partition,
     (n // {partitions})::bigint as _kafka_offset,
-    moment as _kafka_timestamp,
-    strftime(moment, '%Y') as year,
-    strftime(moment, '%m') as month,
-    strftime(moment, '%d') as day,
-    strftime(moment, '%H') as hour
+    moment as _kafka_timestamp
 from (
     select n, make_timestamptz(1767225600000000 + n * {apart}) as moment
     from range({first}, {last}) as numbers (n)
@@ -87,49 +78,23 @@ from (
 """
 
 
-def land(settings: Settings, table: Table, commits: int) -> None:
+def land(table: Table, commits: int) -> None:
     """The day, commit by commit."""
-    store = Store(settings)
-    schema = BRONZE[events.PLAYS]
-    stored = pa.schema([f for f in schema if f.name not in PARTITION_COLUMNS])
+    stored = pa.schema([f for f in BRONZE[events.PLAYS] if f.name not in PARTITION_COLUMNS])
     values: dict[str, Any] = {"topic": events.PLAYS, "topic_id": TOPIC_ID, "partitions": PARTITIONS}
     values["apart"] = DAY_US // commits // ROWS
-    version = table.version
+    apps = [app_id(events.PLAYS, TOPIC_ID, p) for p in range(PARTITIONS)]
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         for number in range(commits):
             query = PLAYS.format(**values, first=number * ROWS, last=(number + 1) * ROWS)
             found = connection.execute(query).to_arrow_table()
-            hour = {name: found.column(name)[0].as_py() for name in PARTITION_COLUMNS}
             columns = [
                 found.column(f.name).cast(f.type) if f.name in found.column_names else pa.nulls(found.num_rows, f.type)
                 for f in stored
             ]
             rows = pa.Table.from_arrays(columns, schema=stored)
-            version += 1
-            commit(store, table.folder, version, hour, rows, (number + 1) * ROWS // PARTITIONS)
-            if version % CHECKPOINT_EVERY == 0:
-                DeltaTable(table.uri, storage_options=storage_options(settings)).create_checkpoint()
-
-
-def commit(store: Store, folder: str, version: int, hour: dict[str, str], rows: pa.Table, position: int) -> None:
-    """One file and its entry in the log, as deltalake writes them."""
-    path = f"{'/'.join(f'{k}={v}' for k, v in hour.items())}/part-00000-{uuid.uuid4()}-c000.zstd.parquet"
-    made = pa.BufferOutputStream()
-    pq.write_table(rows, made, compression="zstd")
-    body = made.getvalue().to_pybytes()
-    store.write(f"{folder}/{path}", body)
-    told = Statistics(rows.schema)
-    told.add(rows)
-    now = int(time.time() * 1000)
-    add = {"path": path, "partitionValues": hour, "size": len(body), "modificationTime": now, "dataChange": True}
-    entries: list[dict[str, Any]] = [
-        {"commitInfo": {"timestamp": now, "operation": "WRITE", "operationParameters": {"mode": "Append"}}},
-        {"add": {**add, "stats": told.json(rows.schema)}},
-    ]
-    apps = [app_id(events.PLAYS, TOPIC_ID, p) for p in range(PARTITIONS)]
-    entries += [{"txn": {"appId": app, "version": position}} for app in apps]
-    store.write(log.entry(folder, version), "\n".join(map(json.dumps, entries)).encode())
+            table.append(rows, {}, dict.fromkeys(apps, (number + 1) * ROWS // PARTITIONS))
 
 
 def by_hand(settings: Settings, uri: str) -> int:
@@ -177,7 +142,7 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     """Seconds by what was scanned, files by the same, what compaction did, and the seconds it took."""
     rows = commits * ROWS
     table = tables.bronze(settings, events.PLAYS)
-    land(settings, table, commits)
+    land(table, commits)
     size = by_hand(settings, table.uri)
     delta = f"delta_scan('{table.uri}')"
     one, parts = (
