@@ -2,8 +2,8 @@
 
 Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1,440 commits and a busy one with 4,320
 (5 plays a second), of 100 plays each, with the day's own time stamps, committed by the lake writer's own table to the
-embedded store. The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans each as a build
-does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
+embedded store. The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans
+each as a build does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
 """
 
 from __future__ import annotations
