@@ -65,19 +65,21 @@ format: ## Format the Python code
 	@scripts/bootstrap.sh dev
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify bench-clone ## Measure everything anew (two hours; docs/benchmarks.md)
+# One after the other, also past one that misses a limit; the whole then ends with an error.
+bench: ## Measure everything anew (two hours; docs/benchmarks.md); fails in the end where a limit is missed
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify bench-clone
 
 bench-clone: ## Measure make demo and make test in a fresh clone
 	@bench/fresh_clone.sh
 
 bench-warehouse: ## Measure builds of 1, 5 and 20 million plays, and similarity beside implicit (ARGS="1 5" for less)
 	@scripts/bootstrap.sh dev
-	@.venv/bin/python bench/warehouse.py $(ARGS)
-	@.venv/bin/python bench/similarity.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/warehouse.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/similarity.py $(ARGS)
 
 bench-writer: ## Measure the lake writer beside Quix Streams, a plain loop and bare librdkafka (ARGS="--only bare ours")
 	@scripts/bootstrap.sh dev
-	@.venv/bin/python bench/writer.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/writer.py $(ARGS)
 
 bench-recovery: ## Measure how soon the lag is 0 again after kill -9 of the writer under 1,000 plays a second
 	@scripts/bootstrap.sh dev
@@ -85,15 +87,15 @@ bench-recovery: ## Measure how soon the lag is 0 again after kill -9 of the writ
 
 bench-recommendations: ## Measure the quality of recommendations beside popularity and implicit (docs/benchmarks.md)
 	@scripts/bootstrap.sh dev
-	@.venv/bin/python bench/recommendations.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/recommendations.py $(ARGS)
 
 bench-small-files: ## Measure scans of a day of small files before and after compaction, beside one hand-made file
 	@scripts/bootstrap.sh dev
-	@.venv/bin/python bench/small_files.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/small_files.py $(ARGS)
 
 bench-verify: ## Measure playlake lake verify of a million rows, and where the time goes
 	@scripts/bootstrap.sh dev
-	@.venv/bin/python bench/verify.py $(ARGS)
+	@PYTHONPATH=. .venv/bin/python bench/verify.py $(ARGS)
 
 lock: install ## Resolve the requirements anew
 	@$(UV) pyproject.toml --extra embedded -o requirements.lock
@@ -107,4 +109,4 @@ configuration: install ## Write .env.example and docs/configuration.md from the 
 
 clean: ## Stop the embedded stack and remove its data and the environment
 	@[ ! -x $(PLAYLAKE) ] || $(PLAYLAKE) down
-	@rm -rf .playlake .venv .venv-airflow dbt/target dbt/logs
+	@rm -rf .playlake .venv .venv-airflow .venv-bench dbt/target dbt/logs

@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.interruptible import interruptible
+
 PLAYLAKE = (sys.executable, "-m", "playlake")
 SIZES = {
     "1,000 simulated listeners": (150_000, 1_000, 180, 4),
@@ -155,4 +157,4 @@ def checked(name: str, data: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interruptible(main)

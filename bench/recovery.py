@@ -3,7 +3,8 @@
 A thousand plays a second go to the embedded broker. A supervisor starts `playlake land` again whenever it ends, at
 once, as systemd or Compose do. It is killed at a random moment, again and again; the lag is the age of the oldest play
 that the broker has acknowledged and that is in no commit of the lake. It is back to 0 when it is below one second,
-which is what it is while nothing is wrong. Printed as Markdown; exit code 1 when one recovery takes longer than 10 s.
+which is what it is while nothing is wrong. Printed as Markdown; exit code 1 when one recovery takes longer than 10 s,
+when fewer plays came than were meant, or when `lake verify` finds anything at the end.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from playlake.lake import tables
 from playlake.lake.deliver import app_id
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
+from tests.interruptible import interruptible
+from tests.support import Cli
 
 LIMIT_S = 10.0
 ZERO_S = 1.0
@@ -182,6 +185,7 @@ def main() -> int:
                 topic = admin.ensure(events.TOPICS)[events.PLAYS]
             feed = Feed(settings, options.rate, options.seed, topic.partitions)
             supervisor = Supervisor(home, log)
+            started = time.monotonic()
             feed.start()
             supervisor.start()
             lag = Lag(settings, feed, topic.topic_id)
@@ -190,7 +194,11 @@ def main() -> int:
                 found.append(recovered(lag, supervisor))
                 say(f"{number + 1}: landing again after {found[-1][0]:.1f} s, lag 0 after {found[-1][1]:.1f} s")
             feed.stop()
+            sent, took = sum(map(len, feed.acknowledged)), time.monotonic() - started
             supervisor.stop()
+            cli = Cli(home)
+            cli.json("land", "--until-idle")
+            report = cli.json("lake", "verify", check=None)
         finally:
             stack.down()
     print("| kill | landing again, s | lag back to 0, s | most plays that waited |\n|---:|---:|---:|---:|")
@@ -200,10 +208,12 @@ def main() -> int:
     print(f"| median, longest | | {statistics.median(zeros):.1f}, {max(zeros):.1f} | |")
     print(
         f"\nWhile nothing is wrong the lag is {statistics.median(calm):.2f} s (95 % below"
-        f" {statistics.quantiles(calm, n=20)[-1]:.2f} s). {feed.failed} plays were not acknowledged."
+        f" {statistics.quantiles(calm, n=20)[-1]:.2f} s). {feed.failed} plays were not acknowledged;"
+        f" {sent:,} were, {sent / took:,.0f} a second. At the end {report['lost']} lost, {report['doubled']} doubled."
     )
-    return int(max(zeros) > LIMIT_S)
+    whole = report["healthy"] and sum(p["in_bronze"] for p in report["partitions"]) >= sent
+    return int(max(zeros) > LIMIT_S or sent / took < 0.9 * options.rate or not whole)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interruptible(main)

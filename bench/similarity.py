@@ -29,6 +29,8 @@ from playlake.warehouse.local import Local
 sys.path.insert(0, str(Path(__file__).parent))
 from warehouse import FIRST_DAY, LISTENERS, PLAYS, PLAYS_A_DAY
 
+from tests.interruptible import interruptible
+
 CAP = NEIGHBOURS = 50
 MODELS = (
     "play_totals",
@@ -98,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

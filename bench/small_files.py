@@ -4,6 +4,7 @@ Days of a writer that flushes every 100 events or 60 seconds: a quiet one with 1
 (5 plays a second), of 100 plays each, with the day's own time stamps, committed by the lake writer's own table to the
 embedded store. The same rows lie in one Parquet file made by hand (sorted alike, zstd), in the same store. DuckDB scans
 each as a build does (`delta_scan`, every column), in a new connection each time, turn by turn; medians of all turns.
+The limit is beside the faster of the two hand-made files.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from playlake.lake.table import Table
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from playlake.warehouse import duck
+from tests.interruptible import interruptible
 
 DAYS = (1_440, 4_320)
 """Commits a day."""
@@ -97,8 +99,8 @@ def land(table: Table, commits: int) -> None:
             table.append(rows, {}, dict.fromkeys(apps, (number + 1) * ROWS // PARTITIONS))
 
 
-def by_hand(settings: Settings, uri: str) -> int:
-    """One file of all rows, as a person would write it, and one in row groups; bytes of the first."""
+def by_hand(settings: Settings, uri: str) -> list[int]:
+    """One file of all rows, as a person would write it, and one in row groups; their bytes."""
     rows = DeltaTable(uri, storage_options=storage_options(settings)).to_pyarrow_table().sort_by(ORDER)
     sizes = []
     for key, groups in ((HAND_MADE, None), (HAND_MADE_PARTS, PART_ROWS)):
@@ -107,7 +109,7 @@ def by_hand(settings: Settings, uri: str) -> int:
         body = made.getvalue().to_pybytes()
         Store(settings).write(key, body)
         sizes.append(len(body))
-    return sizes[0]
+    return sizes
 
 
 def scan(settings: Settings, relation: str, rows: int) -> float:
@@ -143,7 +145,7 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     rows = commits * ROWS
     table = tables.bronze(settings, events.PLAYS)
     land(table, commits)
-    size = by_hand(settings, table.uri)
+    sizes = by_hand(settings, table.uri)
     delta = f"delta_scan('{table.uri}')"
     one, parts = (
         f"read_parquet('s3://{settings.s3_bucket}/{key}', hive_partitioning = false)"
@@ -159,14 +161,19 @@ def measure(settings: Settings, commits: int) -> tuple[dict[str, float], dict[st
     done = compact(settings, table)
     took = time.monotonic() - started
     after = medians(scans, TURNS)
-    files = {"before": done.files_before, "after": done.files_after, "hand": 1, "hand bytes": size}
-    times = {"before": before["delta"], "hand before": before["hand"], "after": after["delta"], "hand": after["hand"]}
-    times["parts"] = after["parts"]
+    files = {
+        "before": done.files_before,
+        "after": done.files_after,
+        "hand": 1,
+        "hand bytes": sizes[0],
+        "parts bytes": sizes[1],
+    }
+    times = {"before": before["delta"], "after": after["delta"], "hand": after["hand"], "parts": after["parts"]}
     return times, files, done, took
 
 
 def day(commits: int) -> float:
-    """Print the rows of one day; how often the hand-made file's time the compacted table takes."""
+    """Print the rows of one day; how often the time of the faster hand-made file the compacted table takes."""
     with tempfile.TemporaryDirectory() as work:
         home = Path(work) / "home"
         stack = EmbeddedStack(load_settings(_env_file=None, home=home))
@@ -178,30 +185,32 @@ def day(commits: int) -> float:
         finally:
             stack.down()
     rows = [
-        ("before", files["before"], done.bytes_before, seconds["before"], seconds["hand before"]),
-        (f"compacted in {took:.1f} s", files["after"], done.bytes_after, seconds["after"], seconds["hand"]),
-        ("one file made by hand", 1, files["hand bytes"], seconds["hand"], seconds["hand"]),
-        (f"the same in row groups of {PART_ROWS:,}", 1, files["hand bytes"], seconds["parts"], seconds["hand"]),
+        ("before", files["before"], done.bytes_before, seconds["before"]),
+        (f"compacted in {took:.1f} s", files["after"], done.bytes_after, seconds["after"]),
+        ("one file made by hand", 1, files["hand bytes"], seconds["hand"]),
+        (f"the same in row groups of {PART_ROWS:,}", 1, files["parts bytes"], seconds["parts"]),
     ]
-    for name, count, size, time_s, beside in rows:
+    faster = min(seconds["hand"], seconds["parts"])
+    for name, count, size, time_s in rows:
         print(
             f"| {commits * ROWS:,} plays | {name} | {count:,} | {size / 2**20:,.1f} MiB | {time_s * 1000:,.0f} ms |"
-            f" {time_s / beside:.2f} times |",
+            f" {time_s / faster:.2f} times |",
             flush=True,
         )
-    return seconds["after"] / seconds["hand"]
+    return seconds["after"] / faster
 
 
 def main() -> None:
     """Print the table as Markdown; exit code 1 where the limit is not kept."""
     days = [int(a) for a in sys.argv[1:]] or DAYS
-    print(f"{datetime.now(UTC):%Y-%m-%d}, `make bench-small-files`; medians of {TURNS} turns.\n")
-    print("| day | what DuckDB scans | files | size | median | beside the hand-made file |")
+    turns = f"medians of {TURNS} turns, of the first row {TURNS_BEFORE}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, `make bench-small-files`; {turns}.\n")
+    print("| day | what DuckDB scans | files | size | median | beside the faster hand-made file |")
     print("|---|---|---:|---:|---:|---:|")
     over = [f"{commits:,} commits: {ratio:.2f}" for commits in days if (ratio := day(commits)) > LIMIT]
     if over:
-        raise SystemExit(f"More than {LIMIT} times the hand-made file: {', '.join(over)}")
+        raise SystemExit(f"More than {LIMIT} times the faster of the hand-made files: {', '.join(over)}")
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

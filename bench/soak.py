@@ -2,12 +2,14 @@
 
 48 simulated hours. In each, the commands of the hourly DAGs run as the DAGs run them (fetch, land, check; build in
 stages, test, publish), every 24th those of the daily one. Writer, API and a feed of plays run all along, and one of
-writer, broker, store, cache and API is killed (-9) now and then, by a seed. The plays' times and their messages' are
-those of the simulated hour; all clocks are true, so what a week of waiting would let `lake prune` remove (files that
-compaction has replaced) is removed at the end of each day by Delta's own vacuum.
+writer, broker, store, cache and API is killed (-9) now and then, by a seed; in the last quarter (`--calm`) none is, to
+see what grows in one that lives. The plays' times and their messages' are those of the simulated hour; all clocks are
+true, so what a week of waiting would let `lake prune` remove (files that compaction has replaced) is removed at the end
+of each day by Delta's own vacuum.
 
-At the end: nothing lost, nothing doubled, every acknowledged event in the lake, gold equal to a rebuild. Printed as
-Markdown, with a chart of memory and disk as SVG. Exit code 1 when anything of it does not hold.
+At the end: nothing lost, nothing doubled, every acknowledged event in the lake, gold equal to a rebuild, memory flat
+and disk no more than what came. Printed as Markdown, with a chart of memory and disk as SVG. Exit code 1 when anything
+of it does not hold.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -35,13 +36,14 @@ from bench.soak_chart import chart
 from bench.soak_world import Dag, FailedError, Kept, Killer, Watch, sizes
 from playlake.lake import tables
 from playlake.lake.options import storage_options
+from tests.interruptible import interruptible
 from tests.support import Cli
 
 DAY = 24
 LAND_FOR = "8s"
 """As ORCHESTRATION_LAND_FOR, which is 5m unless set: where plays come all the time, nothing is ever idle."""
 STAGES = ("silver", "silver-tests", "gold", "gold-tests", "recommendations", "publish")
-WRONG = ("lost", "doubled", "unreadable", "misplaced")
+WRONG = ("lost", "doubled", "expired", "unreadable", "misplaced", "log_faults")
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Soak:
         self._hour_file, self._ids_file = work / "hour", work / "ids"
         self._start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=options.cycles)
         self._since: dict[str, int] = {}
+        self._calm = options.cycles - (options.cycles // 4 if options.calm is None else options.calm)
+        """The hour from which on nothing is killed: only what lives long can show that its memory grows."""
         self.hours: list[Hour] = []
         self.problems: list[str] = []
         self.dag = Dag(self.cli)
@@ -109,6 +113,8 @@ class Soak:
         started = time.monotonic()
         self._set_hour(number)
         hour = Hour()
+        if number == self._calm:
+            self.killer.stop()
         with suppress(FailedError):
             self._ingest(hour)
         with suppress(FailedError):
@@ -213,6 +219,15 @@ class Soak:
         wrong = {name: report[name] for name in (*WRONG, "pending")}
         if any(wrong.values()):
             self.problems.append(f"at the end verify says {wrong}")
+        self.problems += soak_end.grown(
+            [h.memory for h in self.hours[self._calm :]], [h.disk for h in self.hours], [h.rows for h in self.hours]
+        )
+        self.problems += [f"playlake {name} failed for good, {n} times" for name, n in self.dag.failed.items()]
+        self.problems += [f"hour {n}: nothing was published" for n, h in enumerate(self.hours, 1) if not h.build]
+        self.problems += [f"hour {n}: the API did not answer" for n, h in enumerate(self.hours, 1) if h.api < 0]
+        self.problems += [what for kept in (*self.kept.values(), self._feed) for what in kept.complaints()]
+        if len(self._feed.codes) > 1:
+            self.problems.append("the feed ended in between")
         acknowledged = set(self._ids_file.read_text().split("\n")) - {""}
         missing = acknowledged - soak_end.ids(self.cli)
         if missing:
@@ -243,7 +258,6 @@ class Soak:
     def markdown(self, seconds: float, found: dict[str, Any]) -> str:
         """What happened, for people."""
         kills = self.killer.kills
-        half = len(self.hours) // 2
         lines = [
             f"{len(self.hours)} simulated hours in {seconds / 60:.0f} minutes, seed {self._options.seed}:"
             f" {found['acknowledged']:,} events acknowledged, {found['in_log']:,} in the log;"
@@ -253,15 +267,19 @@ class Soak:
             f"At the end: {', '.join(f'{found[name]} {name}' for name in (*WRONG, 'pending', 'missing'))};"
             f" {len(found['gold'])} tables of gold, {sum(found['gold'].values())} rows different from a rebuild.",
             "",
-            "| memory, MiB, most in an hour | median, first half | median, second half |",
-            "|---|---:|---:|",
+            f"| memory, MiB, most in an hour | median, {self._calm} hours with kills"
+            " | without, first half | without, second half |",
+            "|---|---:|---:|---:|",
         ]
         for role in ("writer", "api", "feed", "broker", "store", "cache"):
-            seen = [
-                [h.memory[role] for h in part if role in h.memory] for part in (self.hours[:half], self.hours[half:])
-            ]
+            calm = self.hours[self._calm :]
+            parts = (self.hours[: self._calm], calm[: len(calm) // 2], calm[len(calm) // 2 :])
+            seen = [[h.memory[role] for h in part if role in h.memory] for part in parts]
             lines.append(f"| {role} | " + " | ".join(f"{_median(part):,.0f}" for part in seen) + " |")
         lines += ["", *(f"- {problem}" for problem in self.problems or ["nothing was wrong"])]
+        for what, hours in (("memory", self.hours[self._calm :]), ("disk", self.hours)):
+            if not soak_end.judged(hours):
+                lines.append(f"- whether {what} grows is not judged: {len(hours)} hours of it are too few")
         return "\n".join(lines)
 
 
@@ -276,10 +294,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=35.0, help="that an hour takes at least")
     parser.add_argument("--rate", type=float, default=50.0, help="events a second")
     parser.add_argument("--kill-every", type=float, default=25.0, help="seconds from kill to kill, on average")
+    parser.add_argument("--calm", type=int, help="hours at the end without kills; a quarter unless told otherwise")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--chart", type=Path, help="file for the chart, SVG")
     parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args()
+    if options.calm is not None and not 0 <= options.calm <= options.cycles:
+        parser.error("--calm: no more hours than --cycles, and no fewer than none")
     for name in [n for n in os.environ if n.startswith("PLAYLAKE_")]:
         del os.environ[name]
     work = Path(tempfile.mkdtemp(prefix="playlake-soak-"))
@@ -311,4 +332,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interruptible(main)

@@ -17,6 +17,8 @@ from bench.measure import pss_of, say
 from playlake.stack.servers import SERVERS
 from tests.support import Cli
 
+_MEANT = (-9, -15, 0, 1, 143)
+"""Codes of an end: killed, asked, or with the word that broker or store is away."""
 VICTIMS = ("writer", "broker", "store", "cache", "api")
 
 
@@ -30,6 +32,8 @@ class Kept:
         self.name = name
         self._command, self._env, self._log = command, env, log
         self._wanted = True
+        self.codes: list[int] = []
+        """With which it has ended."""
         self.process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
@@ -38,7 +42,7 @@ class Kept:
         while self._wanted:
             with self._log.open("ab") as log:
                 self.process = subprocess.Popen([sys.executable, *self._command], env=self._env, stdout=log, stderr=log)
-            self.process.wait()
+            self.codes.append(self.process.wait())
             time.sleep(0.5)
 
     @property
@@ -46,6 +50,13 @@ class Kept:
         """Of the process that lives now."""
         process = self.process
         return process.pid if process and process.poll() is None else None
+
+    def complaints(self) -> list[str]:
+        """What of its ends and its words nobody has meant."""
+        odd = sorted({code for code in self.codes if code not in _MEANT})
+        said = self._log.read_text(errors="replace") if self._log.exists() else ""
+        found = [f"{self.name} ended with code {code}" for code in odd]
+        return found + [f"{self.name}'s log has {word!r}" for word in ("Traceback", "This is a bug") if word in said]
 
     def kill(self) -> bool:
         """kill -9; whether there was one."""

@@ -28,6 +28,7 @@ from playlake.lake.deliver import app_id
 from playlake.lake.schema import BRONZE
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
+from tests.interruptible import interruptible
 
 ROWS = 1_000_000
 PARTITIONS = 4
@@ -155,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

@@ -29,6 +29,7 @@ from playlake.lake.deliver import app_id
 from playlake.lake.schema import BRONZE
 from playlake.settings import load_settings
 from playlake.stack import EmbeddedStack, attach
+from tests.interruptible import interruptible
 
 LISTENERS, PLAYS_A_DAY, PARTITIONS = 500, 50, 4
 TRACKS, ARTISTS = 60_000, 6_000
@@ -199,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

@@ -18,7 +18,9 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,14 +30,17 @@ import psutil
 
 from playlake import events
 from playlake.broker import Admin
+from playlake.broker.consume import FETCHING
 from playlake.lake.options import secret
 from playlake.lake.store import Store
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
+from tests.interruptible import interruptible
 
 HERE = Path(__file__).parent
 PARTITIONS = 4
 VERSIONS = (100, 1_000, 10_000)
+FETCHED = {"fetching": FETCHING}
 PARTS = ("bare", "quix", "plain", "ours", "no_offsets", "slow", "versions", "long")
 
 
@@ -128,6 +133,16 @@ def main() -> None:
         measure(attach(settings), asked, [psutil.Process(p["pid"]) for p in processes.values()])
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one process does: a function of ``writer_peers.py``, what it is given beside what all are, whose Python."""
+
+    name: str
+    kind: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    python: str = sys.executable
+
+
 def servers_cpu(servers: list[psutil.Process]) -> float:
     """Seconds of processor time that broker, store and cache have used so far."""
     return sum(sum(server.cpu_times()[:2]) for server in servers)
@@ -137,9 +152,8 @@ def measure(settings: Settings, asked: argparse.Namespace, servers: list[psutil.
     """All parts that were asked for, on one stack."""
     size = produce(settings, asked.events)
     print(f"{asked.events:,} events of {size:.0f} bytes, {PARTITIONS} partitions, {asked.flush:,} a flush\n")
-    print("| | events/s | beside Quix | beside bare | CPU s per million | of broker and store | peak MB |")
+    print("| | events/s | beside Quix | beside the faster bare | CPU s per million | of broker and store | peak MB |")
     print("|---|---:|---:|---:|---:|---:|---:|")
-    rates: dict[str, float] = {}
 
     def given(**more: Any) -> dict[str, Any]:
         bucket = f"bench-{uuid.uuid4().hex[:8]}"
@@ -157,47 +171,66 @@ def measure(settings: Settings, asked: argparse.Namespace, servers: list[psutil.
             **more,
         }
 
-    def row(name: str, kind: str, python: str = sys.executable, *, repeats: int = 0, **more: Any) -> dict[str, Any]:
-        before = servers_cpu(servers)
-        found = sorted((run(kind, given(**more), python) for _ in range(repeats or asked.repeats)), key=_rate)
-        theirs = (servers_cpu(servers) - before) / sum(f["events"] for f in found) * 1e6
-        middle = found[len(found) // 2]
-        rates[name] = _rate(middle)
-        quix = f"{rates[name] / rates['Quix Streams']:.1f}" if "Quix Streams" in rates else ""
-        bare = f"{rates[name] / rates['bare consume']:.2f}" if "bare consume" in rates else ""
-        cpu = middle["cpu"] / middle["events"] * 1e6
-        peak = max(f["peak_mb"] for f in found)
-        spread = f"{_rate(found[0]):,.0f} to {_rate(found[-1]):,.0f}"
-        print(
-            f"| {name} | {rates[name]:,.0f} ({spread}) | {quix} | {bare} | {cpu:.1f} | {theirs:.1f} | {peak} |",
-            flush=True,
+    def turns(*parts: Part, repeats: int = asked.repeats) -> list[dict[str, Any]]:
+        """Parts in turns, since a machine may be half as fast some minutes later; the middle one of each."""
+        runs: list[list[dict[str, Any]]] = [[] for _ in parts]
+        theirs = [0.0] * len(parts)
+        for turn in range(repeats):
+            for n, part in enumerate(parts):
+                print(f"turn {turn + 1} of {repeats}: {part.name}", file=sys.stderr)
+                before = servers_cpu(servers)
+                runs[n].append(run(part.kind, given(**part.given), part.python))
+                theirs[n] += servers_cpu(servers) - before
+        middle = [sorted(found, key=_rate)[len(found) // 2] for found in runs]
+        quix, bare = (
+            max((_rate(m) for m, part in zip(middle, parts, strict=True) if part.kind == kind), default=0.0)
+            for kind in ("quix", "bare")
         )
+        for part, found, of_middle, servers_s in zip(parts, runs, middle, theirs, strict=True):
+            rate, count = _rate(of_middle), sum(f["events"] for f in found)
+            spread = f"{min(map(_rate, found)):,.0f} to {max(map(_rate, found)):,.0f}"
+            cells = (
+                part.name,
+                f"{rate:,.0f} ({spread})",
+                f"{rate / quix:.1f}" if quix else "",
+                f"{rate / bare:.2f}" if bare else "",
+                f"{of_middle['cpu'] / of_middle['events'] * 1e6:.1f}",
+                f"{servers_s / count * 1e6:.1f}",
+                f"{max(f['peak_mb'] for f in found)}",
+            )
+            print(f"| {' | '.join(cells)} |", flush=True)
         return middle
 
-    if "bare" in asked.only:
-        row("bare consume", "bare")
-    if "quix" in asked.only:
-        row("Quix Streams", "quix", peers())
+    bare, ours = Part("bare consume that fetches as playlake does", "bare", FETCHED), Part("playlake", "ours")
+    parts = {
+        "bare": [Part("bare consume", "bare"), bare],
+        "quix": [Part("Quix Streams", "quix", FETCHED, peers() if "quix" in asked.only else "")],
+        "ours": [ours],
+        "no_offsets": [Part("playlake without positions in its commits", "ours", {"no_offsets": True})],
+    }
+    chosen = [part for name in parts if name in asked.only for part in parts[name]]
+    note = ""
+    for part, found in zip(chosen, turns(*chosen), strict=True):
+        if part is ours:
+            told = f"decode {found['decode']:.2f} s, upload and commit {found['write']:.2f} s"
+            note = f"{found['flushes']} flushes; {told} of {found['seconds']:.2f} s"
     if "plain" in asked.only:
-        row("plain loop (20,000 events)", "plain", events=20_000)
-    if "ours" in asked.only:
-        found = row("playlake", "ours")
-        told = f"decode {found['decode']:.2f} s, upload and commit {found['write']:.2f} s of {found['seconds']:.2f} s"
-        note = f"{found['commits']} commits; {told}"
-    else:
-        note = ""
-    if "no_offsets" in asked.only:
-        row("playlake without offsets in its commits", "ours", no_offsets=True)
+        turns(Part("plain loop (20,000 events)", "plain", {"events": 20_000}))
     if "slow" in asked.only:
-        from delay import delayed
+        from bench.delay import delayed
 
         with delayed(settings.s3_endpoint or "", 0.020) as endpoint:
-            row("playlake, 20 ms more for each S3 call", "ours", s3=endpoint)
-    for versions in VERSIONS if "versions" in asked.only else ():
-        # Once: making 10,000 versions takes minutes.
-        aged = given(versions=versions)
-        run("age", aged)
-        row(f"playlake, table of {versions:,} versions", "ours", repeats=1, bucket=aged["bucket"])
+            turns(replace(bare, name="bare, again"), Part("playlake, 20 ms more a call", "ours", {"s3": endpoint}))
+    if "versions" in asked.only:
+        aged = {versions: given(versions=versions) for versions in VERSIONS}
+        for bucket in aged.values():
+            run("age", bucket)
+        turns(  # once: making 10,000 versions takes minutes
+            replace(bare, name="bare, again"),
+            replace(ours, name="playlake, new table"),
+            *(Part(f"playlake, table of {v:,} versions", "ours", {"bucket": a["bucket"]}) for v, a in aged.items()),
+            repeats=1,
+        )
     if "long" in asked.only:
         produce(settings, 4 * asked.events)
         found = run("ours", given())
@@ -213,4 +246,4 @@ def _rate(found: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    interruptible(main)

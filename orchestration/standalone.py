@@ -84,21 +84,28 @@ def environment(home: Path, settings: Settings, port: int) -> dict[str, str]:
     }
 
 
-def healthy(port: int) -> bool:
-    """Whether scheduler and DAG processor are at work."""
+def healthy(port: int, *parts: str) -> bool:
+    """Whether Airflow's API answers, tasks too, and says that these are at work.
+
+    The first question to what tasks ask (``/execution``) takes it some 8 s, in which it answers nobody.
+    """
+    api = f"{ports.LOOPBACK}:{port}"
     try:
-        with urllib.request.urlopen(f"http://{ports.LOOPBACK}:{port}/api/v2/monitor/health", timeout=5) as answer:
+        urllib.request.urlopen(f"http://{api}/execution/health", timeout=5).close()
+        with urllib.request.urlopen(f"http://{api}/api/v2/monitor/health", timeout=5) as answer:
             found = json.load(answer)
     except (OSError, ValueError):
         return False
-    return all((found.get(part) or {}).get("status") == "healthy" for part in ("scheduler", "dag_processor"))
+    return all((found.get(part) or {}).get("status") == "healthy" for part in parts)
 
 
 COMPONENTS = {
-    "scheduler": ("scheduler", "--skip-serve-logs"),
-    "dag-processor": ("dag-processor",),
-    "api-server": ("api-server",),
+    "api-server": (("api-server",), "metadatabase"),
+    "scheduler": (("scheduler", "--skip-serve-logs"), "scheduler"),
+    "dag-processor": (("dag-processor",), "dag_processor"),
 }
+"""By name: its arguments, and what the health says of it. The API is the first, and answers before the others are
+started: a task that finds none fails, and its next try is minutes away."""
 
 
 @contextmanager
@@ -116,11 +123,19 @@ def alone(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def airflow(home: Path, variables: dict[str, str]) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Airflow's processes by name; all are ended at the end."""
+def airflow(home: Path, variables: dict[str, str], port: int) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Airflow's processes by name, at work; all are ended at the end."""
     program = str(ROOT / ".venv-airflow" / "bin" / "airflow")
-
+    until = time.monotonic() + _READY_S
     records: list[Recorded] = []
+    started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def at_work(*parts: str) -> None:
+        while not healthy(port, *parts):
+            see_that_all_run(started, home)
+            if time.monotonic() > until:
+                raise PlaylakeError(f"Airflow is not ready after {_READY_S:.0f} s. See {home / 'logs'}.")
+            time.sleep(0.5)
 
     def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
         child = process.start(name, [program, *arguments], home=home, log=log_of(home, name), env=variables)
@@ -131,7 +146,12 @@ def airflow(home: Path, variables: dict[str, str]) -> Iterator[dict[str, subproc
     try:
         if start("migration", "db", "migrate").wait():
             raise PlaylakeError(f"Airflow's database could not be made. {_end_of(home, 'migration')}")
-        yield {name: start(name, *arguments) for name, arguments in COMPONENTS.items()}
+        for name, (arguments, _) in COMPONENTS.items():
+            started[name] = start(name, *arguments)
+            if name == "api-server":
+                at_work()
+        at_work(*(part for _, part in COMPONENTS.values()))
+        yield started
     finally:
         end_all(home)
 
@@ -168,8 +188,8 @@ def _end_of(home: Path, name: str) -> str:
     return f"The end of {log_of(home, name)}:\n{process.tail(log_of(home, name))}"
 
 
-def _ended(started: dict[str, subprocess.Popen[bytes]], home: Path) -> None:
-    """See that all run."""
+def see_that_all_run(started: dict[str, subprocess.Popen[bytes]], home: Path) -> None:
+    """:raises PlaylakeError: when one has ended by itself."""
     for name, child in started.items():
         if child.poll() is not None:
             raise PlaylakeError(f"Airflow's {name} has ended by itself. {_end_of(home, name)}")
@@ -193,18 +213,12 @@ def run() -> None:
                 started_stack = all(row["state"] != "running" for row in stack.status())
                 stack.up(on_progress=say)
             say("starting Airflow")
-            with airflow(home, environment(home, settings, port)) as started:
-                until = time.monotonic() + _READY_S
-                while not healthy(port):
-                    _ended(started, home)
-                    if time.monotonic() > until:
-                        raise PlaylakeError(f"Airflow is not ready after {_READY_S:.0f} s. See {home / 'logs'}.")
-                    time.sleep(0.5)
+            with airflow(home, environment(home, settings, port), port) as started:
                 print(f"Airflow  http://{ports.LOOPBACK}:{port}  (logs: {home / 'logs'})")
                 print(f"login    admin / {passwords['admin']}", flush=True)
                 say("running until Ctrl-C")
                 while True:
-                    _ended(started, home)
+                    see_that_all_run(started, home)
                     time.sleep(1)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

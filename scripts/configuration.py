@@ -15,7 +15,7 @@ _GROUPS = (
     ("The inbox", ("inbox", "listener")),
     ("The warehouse", ("time_zone", "counts_as_play", "merge_sources", "memory_mb")),
     ("Serving", ("host", "api_port", "dashboard_port", "cache_ttl_s", "redis_url")),
-    ("The embedded servers", ("broker_port", "s3_port", "redis_port")),
+    ("The embedded servers", ("broker_port", "s3_port", "redis_port", "embedded_log_batches")),
     ("Kafka", tuple(n for n in Settings.model_fields if n.startswith("kafka_"))),
     ("The object store", ("s3_endpoint", "s3_region", "s3_bucket", "s3_access_key", "s3_secret_key")),
     ("Checks and alerts", ("max_lag_s", "max_refused_share", "alert_urls", "alert_on")),

@@ -80,6 +80,7 @@ class Nursery:
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         self.env, self.cwd = dict(env), cwd
         self._lock = threading.Lock()
+        self._asked = 0
         self._process = subprocess.Popen(
             [sys.executable, str(SERVER)],
             env=self.env,
@@ -113,10 +114,14 @@ class Nursery:
         return Fork(self, *self.ask(do="start", arguments=arguments, env=dict(env), group=group, **files))
 
     def ask(self, **question: Any) -> Any:
-        """One question and its answer."""
+        """One question and its answer; who was interrupted while it waited for one leaves it for the next to skip."""
         assert self._process.stdin
         assert self._process.stdout
         with self._lock:
-            self._process.stdin.write(json.dumps(question) + "\n")
+            self._asked += 1
+            self._process.stdin.write(json.dumps({"asked": self._asked, **question}) + "\n")
             self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            while True:
+                number, answer = json.loads(self._process.stdout.readline())
+                if number == self._asked:
+                    return answer

@@ -22,7 +22,7 @@ from typing import Any
 import playlake
 from playlake.cli import main  # before the module of that name is loaded
 
-_ALONE = ("playlake.__main__", "playlake.warehouse.dbt_plugin")
+_ALONE = ("playlake.__main__", "playlake.warehouse.dbt_child", "playlake.warehouse.dbt_plugin")
 """Not of the command: the first would run it, the second is dbt's."""
 
 
@@ -51,8 +51,9 @@ def serve() -> None:
     # By number and not by process id, which comes again.
     running: dict[int, int] = {}
     ended: dict[int, int] = {}
-    for number, line in enumerate(iter(sys.stdin.readline, "")):
+    for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
+        number = asked["asked"]
         answer: Any = None
         if asked["do"] == "start":
             running[number] = _forked(asked)
@@ -67,7 +68,7 @@ def serve() -> None:
                 elif asked["do"] == "signal":
                     os.kill(running[child], asked["number"])
             answer = ended.get(child)
-        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps([number, answer]) + "\n")
         sys.stdout.flush()
     for pid in running.values():
         os.kill(pid, signal.SIGKILL)

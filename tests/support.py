@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,7 @@ import s3fs
 from playlake import events
 from playlake.lake import tables
 from playlake.lake.options import storage_options
+from playlake.lake.store import Store
 from playlake.settings import PREFIX, Settings, load_settings
 from playlake.stack import attach
 from playlake.stack.process import leftovers
@@ -75,12 +77,15 @@ class Cli:
         clean = {n: v for n, v in os.environ.items() if not n.startswith((PREFIX, "SNOWFLAKE_"))}
         self.env = {**clean, f"{PREFIX}HOME": str(home)} | {f"{PREFIX}{n.upper()}": str(v) for n, v in settings.items()}
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        """Run a command and do not wait."""
+    def start(self, *args: str, err: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Run a command and do not wait.
+
+        :param err: where its standard error goes: a pipe that nobody reads stops it after 64 KiB.
+        """
         process = subprocess.Popen(
             [sys.executable, "-m", "playlake", *args],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=err,
             text=True,
             env=self.env,
             cwd=self.home.parent,
@@ -88,7 +93,7 @@ class Cli:
         self.started.append(process)
         return process
 
-    def __call__(self, *args: str, timeout: float = 200, check: int | None = 0) -> Done:
+    def __call__(self, *args: str, timeout: float = 600, check: int | None = 0) -> Done:
         """Run a command to its end, in a fork (:mod:`tests.forks`); ``check`` is the exit code it must have."""
         with tempfile.TemporaryDirectory() as folder:
             files = Path(folder, "out"), Path(folder, "err")
@@ -185,6 +190,12 @@ def lake_of_its_own(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"s3_bucket": f"lake-{uuid.uuid4().hex[:12]}", "home": folder / "home"})
 
 
+def drop_bucket(settings: Settings) -> None:
+    """Remove the lake's bucket with all that is in it, and the room that the store keeps for it."""
+    with suppress(FileNotFoundError):
+        Store(settings)._fs.rm(settings.s3_bucket, recursive=True)
+
+
 def assert_whole(cli: Cli, *, pending: int | None = 0) -> Any:
     """``lake verify`` finds nothing wrong; returns its report."""
     report = cli.json("lake", "verify")
@@ -247,6 +258,7 @@ def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT, 
     """Signal a command and wait for its end."""
     process.send_signal(number)
     out, err = process.communicate(timeout=timeout)
+    err = err or ""
     assert "Traceback" not in err, err
     return Done(process.returncode, out, err)
 

@@ -8,6 +8,11 @@ class PlaylakeError(Exception):
 
     exit_code = 1
 
+    def __init__(self, what: str, to_do: str = "") -> None:
+        super().__init__(f"{what} {to_do}".strip())
+        self.what = what
+        """Without what to do, for one that tries again by itself."""
+
 
 class UsageError(PlaylakeError):
     """The command or a setting was used wrongly. Exit code 2."""

@@ -1,7 +1,8 @@
-"""A faster start: what libraries would import for us and we never use is left out."""
+"""A faster start, and less memory: what libraries would do for us and we do not need is left out."""
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.abc import MetaPathFinder
 
@@ -18,3 +19,13 @@ def without_pandas() -> None:
     pyarrow (at its first Python values) and DuckDB (at its first parameters) import it where it is, to know its types.
     """
     sys.meta_path.insert(0, _NoPandas())
+
+
+def with_jemalloc() -> None:
+    """Let Arrow ask jemalloc for its memory, for this process; to be called before Arrow is first imported.
+
+    The writer's peak is some 30 MB lower than with mimalloc, which rounds up to huge pages and keeps what a batch took
+    until the next one. Arrow is built with jemalloc for Linux. https://arrow.apache.org/docs/cpp/env_vars.html
+    """
+    if sys.platform == "linux":
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")

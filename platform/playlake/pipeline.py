@@ -198,7 +198,8 @@ def has_plays(settings: Settings) -> bool:
 def api_command(settings: Settings, port: int) -> list[str]:
     """How to run the API."""
     return [
-        *(sys.executable, "-m", "uvicorn", "app.api.main:create", "--factory", "--app-dir", str(ROOT)),
+        *(sys.executable, "-P", "-m", "playlake.served", "uvicorn"),
+        *("app.api.main:create", "--factory", "--app-dir", str(ROOT)),
         *("--host", settings.host, "--port", str(port), "--log-level", "warning"),
     ]
 
@@ -206,7 +207,8 @@ def api_command(settings: Settings, port: int) -> list[str]:
 def dashboard_command(settings: Settings, port: int) -> list[str]:
     """How to run the dashboard: no usage statistics, no browser opened, no file watcher."""
     return [
-        *(sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "dashboard" / "server.py")),
+        *(sys.executable, "-P", "-m", "playlake.served", "streamlit", "run"),
+        str(ROOT / "app" / "dashboard" / "server.py"),
         *("--server.address", settings.host, "--server.port", str(port), "--server.headless", "true"),
         *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"),
         *("--client.toolbarMode", "minimal"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from playlake import broker, events
 from playlake.errors import UsageError
 from playlake.lake import tables
-from playlake.lake.deliver import app_id
+from playlake.lake.positions import landed
 from playlake.settings import Settings
 
 
@@ -33,13 +33,7 @@ def pending(settings: Settings) -> Pending:
     """
     with broker.Admin(settings) as admin:
         topics = admin.topics(events.TOPICS)
-    positions = {}
-    for topic, info in topics.items():
-        table = tables.bronze(settings, topic)
-        there = table.is_there()
-        for number in range(info.partitions):
-            app = app_id(topic, info.topic_id, number)
-            positions[broker.TopicPartition(topic, number)] = (table.position(app) if there else None) or 0
+    positions = landed(settings, topics)
     found = broker.waiting(settings, positions) if positions else {}
     messages = dict.fromkeys(events.TOPICS, 0)
     for tp, waits in found.items():
@@ -120,5 +114,6 @@ def too_many_refused(settings: Settings, found: Arrived) -> str | None:
     return (
         f"{found.refused:,} of {found.total:,} messages were refused ({found.refused_share:.1%};"
         f" PLAYLAKE_MAX_REFUSED_SHARE allows {settings.max_refused_share:.1%}). They are kept, each with its reason,"
-        f" in the lake's {tables.DEAD_LETTERS_FOLDER}: what produces them has changed."
+        f" in the lake's {tables.DEAD_LETTERS_FOLDER}: what produces them has changed. `playlake dlq list` shows"
+        " them by reason."
     )

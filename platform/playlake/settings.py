@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from playlake import failpoints
@@ -24,6 +25,8 @@ PREFIX = "PLAYLAKE_"
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: where ``dbt/`` and ``app/`` are."""
 
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+"""S3's own rule (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html)."""
 Profile = Literal["embedded", "containers", "cloud"]
 TargetName = Literal["local", "cloud"]
 Port = int
@@ -90,13 +93,15 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="SASL password, or Confluent API secret.")
     kafka_partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that playlake creates.")
     kafka_replication: int = Field(1, ge=1, le=10, description="Replicas of a topic that playlake creates.")
-    kafka_timeout_s: float = Field(10.0, gt=0, description="How long to wait for the broker before saying it is down.")
+    kafka_timeout_s: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="How long to wait for the broker before saying it is down."
+    )
 
     s3_endpoint: str | None = Field(
         None, description="URL of an S3-compatible store; none means AWS. Chosen by playlake when embedded."
     )
     s3_region: str = Field("us-east-1", description="S3 region.")
-    s3_bucket: str = Field("playlake", min_length=3, description="Bucket that holds the lake.")
+    s3_bucket: str = Field("playlake", description="Bucket that holds the lake.")
     s3_access_key: SecretStr | None = Field(None, description="S3 access key id. Made by playlake when embedded.")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key. Made by playlake when embedded.")
 
@@ -106,14 +111,22 @@ class Settings(BaseSettings):
     cache_ttl_s: int = Field(3600, ge=1, description="How long the API keeps a track's recommendations in Redis.")
 
     flush_rows: int = Field(100, ge=1, description="Rows after which the writer flushes a topic it keeps up with.")
-    flush_seconds: float = Field(60.0, gt=0, description="Age of the oldest buffered row at which a topic is flushed.")
+    flush_seconds: float = Field(
+        60.0, gt=0, allow_inf_nan=False, description="Age of the oldest buffered row at which a topic is flushed."
+    )
     flush_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Buffered bytes at which a topic is flushed.")
     catchup_rows: int = Field(
-        40_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
+        80_000, ge=1, description="Rows of one flush while the writer is behind (fewer, larger files)."
     )
 
     checkpoint_versions: int = Field(
         100, ge=1, description="Versions of a table after which its log is written as one file, a checkpoint."
+    )
+
+    embedded_log_batches: int = Field(
+        2000,
+        ge=1,
+        description="Batches that the embedded broker keeps of what has landed, in each partition.",
     )
 
     metrics_port: Port = Field(
@@ -132,6 +145,15 @@ class Settings(BaseSettings):
         " `jsons://host/path`, e-mail `mailtos://user:password@host?to=someone@example.org`.",
     )
     alert_on: Literal["all", "failure"] = Field("all", description="Which alerts are sent; the log has all of them.")
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_bucket(cls, name: str) -> str:
+        if not re.fullmatch(_BUCKET, name):
+            raise ValueError(
+                f"{name!r} is no name of a bucket: 3 to 63 of a-z, 0-9, . and -, a letter or digit at both ends"
+            )
+        return name
 
     @model_validator(mode="after")
     def _contradictions(self) -> Self:
@@ -232,12 +254,12 @@ def _has_port(url: str) -> bool:
 
 def _stray_variables(names: set[str]) -> list[str]:
     """Variables that begin like ours but are none: a typing error that would else be silently without effect."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {failpoints.VARIABLE}
-    strays = sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
+    known = {name.upper() for name in Settings.model_fields} | {failpoints.VARIABLE.removeprefix(PREFIX)}
+    strays = sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper()[len(PREFIX) :] not in known)
     found = []
     for name in strays:
-        near = difflib.get_close_matches(name.upper(), known, n=1)
-        found.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+        near = difflib.get_close_matches(name.upper()[len(PREFIX) :], known, n=1)
+        found.append(f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ""))
     return found
 
 

@@ -14,8 +14,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playlake.warehouse.reader import GoldReader
 from tests.support import Cli, end, make_export
 
-pytestmark = pytest.mark.timeout(300)
-
 CHART = "[data-testid='stVegaLiteChart'] :is(svg, canvas)"
 CARD = "[data-testid='stMetric']"
 CUT = """cards => cards.flatMap(card => [card, ...card.querySelectorAll('*')])

@@ -14,7 +14,7 @@ from tests.chaos.feed import Book
 from tests.chaos.fleet import ChaosError
 from tests.chaos.stacks import Stack
 
-WRONG = ("lost", "doubled", "unreadable", "missing", "wrong_size", "misplaced", "log_faults", "pending")
+WRONG = ("lost", "doubled", "expired", "unreadable", "missing", "wrong_size", "misplaced", "log_faults", "pending")
 _NAMES = {topic: "track_id" if topic == events.NOW_PLAYING else "event_id" for topic in events.TOPICS}
 """The column that holds a message's own name."""
 
@@ -42,8 +42,7 @@ def compare(stack: Stack, book: Book) -> None:
 
     :raises ChaosError: with what is wrong.
     """
-    _events(stack, book)
-    _dead_letters(stack, book)
+    _dead_letters(stack, book, _events(stack, book))
 
 
 def _rows(stack: Stack, folder: str, columns: list[str]) -> list[dict[str, Any]]:
@@ -53,15 +52,23 @@ def _rows(stack: Stack, folder: str, columns: list[str]) -> list[dict[str, Any]]
     return found
 
 
-def _events(stack: Stack, book: Book) -> None:
+def _events(stack: Stack, book: Book) -> set[str]:
+    """The names of all that is in bronze."""
+    found: set[str] = set()
     for topic, acknowledged in book.good.items():
-        rows = _rows(stack, tables.FOLDERS[topic], [_NAMES[topic]])
-        there = {row[_NAMES[topic]] for row in rows}
-        if missing := acknowledged - there:
+        rows = _rows(stack, tables.FOLDERS[topic], [_NAMES[topic], "_kafka_partition", "_kafka_offset"])
+        there = {row[_NAMES[topic]]: (row["_kafka_partition"], row["_kafka_offset"]) for row in rows}
+        if len(there) != len(rows):  # each was sent once; what the log has no more, only this can tell
+            raise ChaosError(f"{topic}: {len(rows) - len(there)} events are in the lake twice")
+        if moved := [name for name, place in acknowledged.items() if there.get(name, place) != place]:
+            raise ChaosError(f"{topic}: {len(moved)} events are not under the offset that they were given: {moved[:5]}")
+        if missing := acknowledged.keys() - there.keys():
             raise ChaosError(f"{topic}: {len(missing)} acknowledged events are not in the lake: {sorted(missing)[:5]}")
+        found |= there.keys()
+    return found
 
 
-def _dead_letters(stack: Stack, book: Book) -> None:
+def _dead_letters(stack: Stack, book: Book, landed: set[str]) -> None:
     place = ["_kafka_topic_id", "_kafka_partition", "_kafka_offset"]
     rows = _rows(stack, tables.DEAD_LETTERS_FOLDER, ["key", "value", "reason", *place])
     if twice := [at for at, n in Counter(tuple(row[c] for c in place) for row in rows).items() if n > 1]:
@@ -69,7 +76,13 @@ def _dead_letters(stack: Stack, book: Book) -> None:
     count = Counter(row["key"].decode() for row in rows)
     if wrong := {name: count[name] for name in book.bad if count[name] != 1}:
         raise ChaosError(f"{len(wrong)} bad messages are not in dead letters exactly once: {list(wrong.items())[:5]}")
-    known = {**book.unsure, **book.bad}
+    places = {name: (name in landed, count[name]) for name in book.either}
+    if wrong_places := {name: at for name, at in places.items() if sum(at) != 1}:
+        raise ChaosError(
+            f"{len(wrong_places)} messages are not once in bronze or in dead letters: {list(wrong_places.items())[:5]}"
+        )
+    book.buried = sum(buried for _, buried in places.values())
+    known = {**book.unsure, **book.bad, **book.either}
     if strangers := [name for name in count if name not in known]:
         raise ChaosError(f"{len(strangers)} dead letters that were no bad messages: {strangers[:5]}")
     for row in rows:

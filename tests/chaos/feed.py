@@ -29,29 +29,40 @@ _LIBRDKAFKA.addHandler(logging.NullHandler())
 _LIBRDKAFKA.setLevel(logging.CRITICAL + 1)  # what is cut is told as an error, and meant
 
 
+Place = tuple[int, int]
+"""Partition and offset, as the broker has told them."""
+
+
 class Message(NamedTuple):
-    """What is sent. ``name`` is its own: an event's id, or the key of a bad message. ``bad`` says why it is bad."""
+    """What is sent. ``name`` is its own: an event's id, or the key of a bad message. ``bad`` says why it is bad.
+
+    ``either``: it may land or be a dead letter, as the column that it needs has got this type or that.
+    """
 
     topic: str
     name: str
     key: bytes
     value: bytes | None
     bad: str = ""
+    either: bool = False
 
 
 @dataclass
 class Book:
-    """What was acknowledged: by topic the events' names; by name the bad messages. ``unsure`` may be in the log."""
+    """What was acknowledged: by topic the events' names with their places; by name those that are bad or may be."""
 
-    good: dict[str, set[str]] = field(default_factory=lambda: {topic: set() for topic in events.TOPICS})
+    good: dict[str, dict[str, Place]] = field(default_factory=lambda: {topic: {} for topic in events.TOPICS})
     bad: dict[str, bytes | None] = field(default_factory=dict)
+    either: dict[str, bytes | None] = field(default_factory=dict)
     unsure: dict[str, bytes | None] = field(default_factory=dict)
-    """Bad ones that were sent and not acknowledged."""
+    """Of the last two, those that were sent and not acknowledged: they may be in the log."""
+    buried: int = 0
+    """How many of ``either`` are dead letters; :func:`tests.chaos.check.compare` counts them."""
 
     @property
     def acknowledged(self) -> int:
         """Messages of all kinds."""
-        return sum(map(len, self.good.values())) + len(self.bad)
+        return sum(map(len, self.good.values())) + len(self.bad) + len(self.either)
 
 
 def _changed(**fields: Any) -> Callable[[dict[str, Any], random.Random], bytes]:
@@ -75,6 +86,10 @@ BAD: dict[str, Callable[[dict[str, Any], random.Random], bytes | None]] = {
 LARGE_BAD = "5 MB"
 NEW_FIELDS = {"mood": "calm", "tempo": 120, "live": True, "loudness": -7.5, "label": "of nobody", "disc": 2}
 """Fields that nobody knows; each becomes a column, of this type for good."""
+ODD = (7, "seven", 0.5, True)
+ODD_EACH = 24
+"""Messages that have the same unknown field, with values of several types: which of them becomes the column's is
+settled between the writers, each of which may have seen another first."""
 
 
 def messages(seed: int) -> Iterator[Message]:
@@ -83,6 +98,7 @@ def messages(seed: int) -> Iterator[Message]:
     simulation = Simulation(plays=3_000, listeners=30, days=30, seed=seed)
     pool = [(t, e) for t, e in Simulator(simulation).events() if isinstance(e, events.Event)]
     rng.shuffle(pool)
+    odds = itertools.count()
     for number, (topic, event) in enumerate(itertools.cycle(pool)):
         name = str(uuid.UUID(int=rng.getrandbits(128), version=4))
         made = msgspec.structs.replace(event, event_id=name)
@@ -106,6 +122,9 @@ def messages(seed: int) -> Iterator[Message]:
         elif place < 0.06:
             more = dict(rng.sample(sorted(NEW_FIELDS.items()), 2))
             yield Message(topic, name, made.user_id.encode(), json.dumps({**fields, **more}).encode())
+        elif place < 0.08:
+            odd = {f"odd_{next(odds) // ODD_EACH}": rng.choice(ODD)}
+            yield Message(topic, name, name.encode(), json.dumps({**fields, **odd}).encode(), either=True)
         else:
             yield Message(topic, name, made.user_id.encode(), events.encode(made))
 
@@ -157,16 +176,17 @@ class Feed(threading.Thread):
                 self._send(next(self._source))
 
     def _send(self, message: Message) -> None:
-        if message.bad:
+        special = self.book.bad if message.bad else self.book.either if message.either else None
+        if special is not None:
             self.book.unsure[message.name] = message.value
 
-        def delivered(error: ck.KafkaError | None, _sent: ck.Message) -> None:
+        def delivered(error: ck.KafkaError | None, sent: ck.Message) -> None:
             if error:
                 return
-            if message.bad:
-                self.book.bad[message.name] = self.book.unsure.pop(message.name)
+            if special is not None:
+                special[message.name] = self.book.unsure.pop(message.name)
             else:
-                self.book.good[message.topic].add(message.name)
+                self.book.good[message.topic][message.name] = (int(sent.partition()), int(sent.offset()))
 
         at = int(time.time() * 1000) - self._rng.choice((0, 0, 1, 2, 3)) * _HOUR_MS
         try:

@@ -6,8 +6,8 @@ A writer that has ended is followed by another with the next plan.
 from __future__ import annotations
 
 import random
+import re
 import signal
-import subprocess
 import threading
 import time
 import uuid
@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playlake.failpoints import VARIABLE
-from tests.chaos.plans import Plan, plan
+from tests.chaos.plans import CHILD, Plan, plan
 from tests.chaos.stacks import Stack
 from tests.forks import Nursery
 
-FROZEN_S = 8.0
-"""Longer than the session's timeout, 6 s: the group gives the partitions away meanwhile."""
 GROUP = "playlake-lake"
 _BROKEN = ("Traceback", "panicked", "This is a bug")
+_TRIMMED = re.compile(r"trimmed the embedded broker's log.*?batches=(\d+)")
 _LOG_BEHIND = "ends before offset"
 _PAUSE_S = 0.5
 """After a writer that could not start, as a supervisor would."""
@@ -52,6 +51,7 @@ def whole(log: Path) -> str:
 def _stuck(member: Member) -> ChaosError:
     """The error of a writer that does not end, with where each of its threads is."""
     member.process.send_signal(signal.SIGABRT)
+    member.process.send_signal(signal.SIGCONT)
     member.process.wait()
     said = member.log.read_text(errors="replace")
     return ChaosError(f"{member.log}: still there {_ENDING_S:.0f} s after SIGTERM\n{said[-6000:]}")
@@ -60,18 +60,23 @@ def _stuck(member: Member) -> ChaosError:
 class Member:
     """One writer process."""
 
-    def __init__(self, nursery: Nursery, stack: Stack, log: Path, group: str, plan: Plan) -> None:
+    def __init__(
+        self, nursery: Nursery, stack: Stack, log: Path, group: str, plan: Plan, thawed_s: float = 5.0
+    ) -> None:
         self.plan, self.log = plan, log
+        self.thawed_s = thawed_s
+        """How long it lives on as a zombie, once it has been frozen."""
         self.frozen_at: float | None = None
         self.asked_at: float | None = None
         self._reading_at: float | None = None
         environment = {
             **nursery.env,
-            **stack.through.environment(),
+            **stack.environment(stack.through),
             "PLAYLAKE_FLUSH_ROWS": "30",
             "PLAYLAKE_FLUSH_SECONDS": "1",
             "PLAYLAKE_CATCHUP_ROWS": str(plan.catchup_rows),
             "PLAYLAKE_CHECKPOINT_VERSIONS": "10",
+            "PLAYLAKE_EMBEDDED_LOG_BATCHES": "100",
             "PLAYLAKE_LOG_LEVEL": "debug",
             **({VARIABLE: plan.failpoint} if plan.where else {}),
         }
@@ -100,6 +105,25 @@ class Member:
         """Words for a place that is no failpoint."""
         return "any moment" if self.reading_s is not None else "while it started"
 
+    def woken_until_it_ends(self) -> int:
+        """Its exit code; where it comes to the failpoint at which it was to freeze on its way there, it goes on.
+
+        :raises ChaosError: when it takes too long.
+        """
+        until = time.monotonic() + _ENDING_S
+        while (code := self.process.poll()) is None:
+            if time.monotonic() > until:
+                raise _stuck(self)
+            if self.process.stopped:
+                self.process.send_signal(signal.SIGCONT)
+            time.sleep(0.05)
+        return code
+
+    @property
+    def child_died(self) -> bool:
+        """Whether the process that made its checkpoint was killed."""
+        return self._said("no checkpoint could be made")
+
     def _said(self, words: str) -> bool:
         return self.log.exists() and words in self.log.read_text(errors="replace")
 
@@ -117,8 +141,11 @@ class Fleet:
         self.zombies: Counter[str] = Counter()
         self.not_reached: Counter[str] = Counter()
         """Failpoints that a writer did not come to in time."""
-        self.asked = self.gave_up = self._number = 0
-        self._size, self._apart = 1, False
+        self.asked = self.gave_up = self.trimmed = self._number = 0
+        self.fenced = self.failed = 0
+        """How often a writer met another's commit, and how often one did not get through to the store for good."""
+        self._seed = rng.random()
+        self._size, self.apart = 1, False
         self._next_at = 0.0
         self._held = False
         self._lock = threading.RLock()
@@ -126,35 +153,44 @@ class Fleet:
 
     def begin(self, size: int, *, apart: bool) -> None:
         """Let so many run from now on; ``apart``: all of them on all partitions."""
-        self._size, self._apart = size, apart
+        self._size, self.apart = size, apart
 
     def tick(self) -> None:
         """Do what is due, and start who is missing."""
         with self._lock:
             for member in list(self.members):
                 self._look_at(member)
-            while not self._held and len(self.members) < self._size and time.monotonic() >= self._next_at:
+            while not self._held and self._awake < self._size and time.monotonic() >= self._next_at:
                 self._start()
+
+    @property
+    def _awake(self) -> int:
+        """A writer that is frozen does not keep others from coming in its place."""
+        return sum(member.frozen_at is None for member in self.members)
 
     def _start(self) -> None:
         self._number += 1
-        group = f"chaos-{uuid.UUID(int=self._rng.getrandbits(128))}" if self._apart else GROUP
+        rng = random.Random(f"{self._seed}/{self._number}")  # the same plan, whatever moment it is
+        group = f"chaos-{uuid.UUID(int=rng.getrandbits(128))}" if self.apart else GROUP
         log = self._folder / f"writer-{self._number:05}.log"
-        what = plan(self._rng, apart=self._apart)
-        self.members.append(Member(self._nursery, self._stack, log, group, what))
+        what = plan(rng, apart=self.apart)
+        self.members.append(Member(self._nursery, self._stack, log, group, what, rng.uniform(3, 8)))
 
     def _look_at(self, member: Member) -> None:
         plan, process = member.plan, member.process
         if (code := process.poll()) is not None:
             self._ended(member, code)
         elif member.frozen_at is not None:
-            if time.monotonic() - member.frozen_at > FROZEN_S:
+            if time.monotonic() - member.frozen_at > self._stack.frozen_s:
                 process.send_signal(signal.SIGCONT)
                 member.frozen_at = None
                 # What it does now as a zombie is what matters; after that it is killed.
-                member.plan = plan.anywhere("kill", member.age + self._rng.uniform(3, 8))
+                member.plan = plan.anywhere("kill", member.age + member.thawed_s)
         elif plan.where:
-            if plan.how == "freeze" and process.stopped:
+            if plan.where == CHILD and member.child_died:
+                self.kills[f"{CHILD}, its process"] += 1
+                member.plan = plan.anywhere("kill", member.age + member.thawed_s)
+            elif plan.how == "freeze" and process.stopped:
                 self._froze(member, plan.where)
             elif (member.reading_s or 0) > plan.patience_s or (member.reading_s is None and member.age > _STARTING_S):
                 self.not_reached[plan.where] += 1
@@ -187,6 +223,9 @@ class Fleet:
         self.members.remove(member)
         self._note(f"{member.log.stem} has ended with {code} after {member.age:.1f} s: {where or member.plan}")
         said = whole(member.log)
+        self.fenced += said.count("another writer was here")
+        self.failed += said.count("nothing can be landed now")
+        self.trimmed += sum(int(batches) for batches in _TRIMMED.findall(said))
         at_work = member.reading_s is not None and member.asked_at is None
         if code == -signal.SIGKILL:
             self.kills[where or member.plan.where or member.anywhere] += 1
@@ -201,22 +240,24 @@ class Fleet:
             raise ChaosError(f"{member.log}: exit code {code} ({member.plan})\n{said[-3000:]}")
 
     def ask_all(self) -> None:
-        """Nothing is wrong any more: SIGTERM ends all who run, with code 0."""
+        """Nothing is wrong any more: SIGTERM ends all who run, with code 0; but for those who were asked before, when
+        something may have been wrong."""
+        before = {member for member in self.members if member.asked_at is not None}
         for member in self.members:
             member.process.send_signal(signal.SIGCONT)
+            if member in before:
+                continue
             if member.joined:
                 member.process.terminate()
                 member.asked_at = time.monotonic()
             else:
+                member.plan = member.plan.anywhere("kill", 0.0)
                 member.process.kill()
         for member in list(self.members):
-            try:
-                code = member.process.wait(_ENDING_S)
-            except subprocess.TimeoutExpired:
-                raise _stuck(member) from None
+            code = member.woken_until_it_ends()
             said = whole(member.log)
             started = member.asked_at is not None and member.reading_s is not None
-            if started and code not in (0, -signal.SIGKILL):
+            if started and member not in before and code not in (0, -signal.SIGKILL):
                 raise ChaosError(f"{member.log}: SIGTERM ended it with code {code}\n{said[-3000:]}")
             self._ended(member, code)
 

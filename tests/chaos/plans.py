@@ -9,16 +9,20 @@ FAILPOINTS = (
     "after-poll",
     "before-files",
     "after-files",
+    "before-dead-letters",
     "between-dead-letters-and-bronze",
     "before-commit",
     "after-commit",
     "in-revoke",
     "before-checkpoint",
+    "in-checkpoint",
     "after-checkpoint",
 )
+CHILD = "in-checkpoint"
+"""A failpoint of the process that makes a writer's checkpoint, which dies there, and the writer goes on."""
 _PATIENCE_S = 8.0
 """How long a writer that reads is given to come to its failpoint; then it is killed where it is."""
-_SELDOM = {"in-revoke": 20.0, "before-checkpoint": 16.0, "after-checkpoint": 16.0}
+_SELDOM = {"in-revoke": 20.0, "before-checkpoint": 16.0, "in-checkpoint": 16.0, "after-checkpoint": 16.0}
 """The same for those that are seldom passed."""
 
 
@@ -59,6 +63,7 @@ def plan(rng: random.Random, *, apart: bool) -> Plan:
     places = [name for name in FAILPOINTS if not (apart and name == "in-revoke")]
     weights = [1 if name in _SELDOM else 2 for name in places]
     where = rng.choices(places, weights)[0] if how != "ask" and rng.random() < 0.8 else ""
+    how = "kill" if where == CHILD else how
     passes = 1 if where in _SELDOM else rng.choice((1, 1, 2, 3, 5))
     rows = 30 if "checkpoint" in where else rng.choice((30, 100, 400, 5000))  # one comes every 10 commits
     return Plan(how, where, passes, rng.uniform(1.0, 10.0), rows)

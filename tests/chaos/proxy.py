@@ -7,6 +7,7 @@ each request from a seed:
 - ``reset``: the connection is reset when the request's head has arrived, the store never sees it;
 - ``torn``: the store gets half of the body, then both connections are reset;
 - ``lost``: the store does it, and its reply never arrives: the connection is reset instead;
+- ``unsure``: the same, and for ``away_s`` that target takes no PUT: who tries again never learns what became of it;
 - ``stall``: the request waits for ``stall_s`` and is then done, also when the client has given up meanwhile.
 """
 
@@ -17,6 +18,7 @@ import contextlib
 import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ from tests.chaos import http1
 from tests.chaos.http1 import BrokenError, Head
 from tests.chaos.tcp import Listening, reset
 
-KINDS = ("500", "503", "429", "reset", "torn", "lost", "stall")
+KINDS = ("500", "503", "429", "reset", "torn", "lost", "unsure", "stall")
 _CODES = {
     "500": ("500 Internal Server Error", "InternalError"),
     "503": ("503 Service Unavailable", "SlowDown"),
@@ -45,6 +47,7 @@ class Faults:
     shares: Mapping[str, float] = field(default_factory=dict)
     latency_s: float = 0.0
     stall_s: float = 30.0
+    away_s: float = 30.0
     match: str = ""
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class S3Proxy(Listening):
         self.done: Counter[str] = Counter()
         """How often each fault has happened; ``passed`` are requests that went well."""
         self._rng = random.Random(seed)
+        self._away: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -80,6 +84,8 @@ class S3Proxy(Listening):
 
     def draw(self, head: Head) -> str:
         """The fault of a request, or nothing."""
+        if head.method == "PUT" and self._away.get(_path(head), 0.0) > time.monotonic():
+            return "500"
         if not re.search(self.faults.match, f"{head.method} {head.target}"):
             return ""
         with self._lock:
@@ -208,11 +214,18 @@ class S3Proxy(Listening):
         if not answer:
             raise BrokenError("the store has closed")
         parts = [part async for part in http1.body(up_reader, answer, of_head=head.method == "HEAD")]
-        if fault == "lost":
+        if fault in ("lost", "unsure"):
+            if fault == "unsure":
+                self._away[_path(head)] = time.monotonic() + self.faults.away_s
             reset(writer)
             return
         writer.write(answer.raw + b"".join(parts))
         await writer.drain()
+
+
+def _path(head: Head) -> str:
+    """Without the query, in which a signature may stand."""
+    return head.target.partition("?")[0]
 
 
 async def _copy(

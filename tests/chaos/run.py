@@ -25,10 +25,14 @@ from tests.chaos.check import check
 from tests.chaos.clock import WallClock
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Fleet
+from tests.chaos.plans import FAILPOINTS
 from tests.chaos.stacks import STACKS, Stack
-from tests.chaos.weather import Weather
+from tests.chaos.weather import COMPACTION, WEIGHTS, Weather
 from tests.forks import Nursery
+from tests.interruptible import interruptible
 
+LONG = 250
+"""Kills from which on everything on the list must have happened."""
 ROUNDS = ((1, False, 8), (2, False, 20), (3, False, 30), (3, True, 30), (5, True, 50))
 """How many writers, whether each is in a group of its own, and how many kills until all is checked."""
 
@@ -45,9 +49,14 @@ class Done:
     zombies: int = 0
     asked: int = 0
     gave_up: int = 0
+    fenced: int = 0
+    failed: int = 0
+    trimmed: int = 0
     not_reached: dict[str, int] = field(default_factory=dict)
     acknowledged: int = 0
     bad: int = 0
+    either: int = 0
+    buried: int = 0
     at: dict[str, int] = field(default_factory=dict)
     frozen_at: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
@@ -56,13 +65,24 @@ class Done:
     requests: dict[str, int] = field(default_factory=dict)
     verified: dict[str, Any] = field(default_factory=dict)
 
+    def never(self, *, can_fill_disk: bool) -> list[str]:
+        """What should have happened in a long run and did not."""
+        at = " ".join([*self.at, *self.frozen_at, *self.compactors, *self.compactors_frozen])
+        places = [name for name in (*FAILPOINTS, *COMPACTION) if name not in at]
+        faults = [name for name in WEIGHTS if name not in self.faults and (can_fill_disk or name != "disk full")]
+        counts = {"zombies": self.zombies, "fences": self.fenced, "failures": self.failed, "buried": self.buried}
+        return [*places, *faults, *(name for name, count in counts.items() if not count)]
+
     def markdown(self) -> str:
         """For people and for docs/chaos.md."""
         lines = [
             f"Stack {self.stack}, seed {self.seed}: {self.rounds} rounds, {self.seconds / 60:.0f} minutes;"
             f" {self.kills} kills -9 of writers and compactors, {self.zombies} zombies, {self.asked} asked to end,"
-            f" {self.gave_up} gave up at their start or end,"
-            f" {self.acknowledged:,} messages acknowledged, {self.bad:,} of them bad. After each round"
+            f" {self.gave_up} gave up at their start or end; {self.fenced} times a writer met another's commit,"
+            f" {self.failed} times it did not get through to the store;"
+            f" {self.acknowledged:,} messages acknowledged, {self.bad:,} of them bad and {self.either:,} with a new"
+            f" field of one type or another, of which {self.buried:,} are dead letters;"
+            f" {self.trimmed:,} batches that had landed left the log meanwhile. After each round"
             f" {', '.join(f'{n} {name}' for name, n in self.verified.items() if name != 'files')}.",
             "",
             "| what | where | times |",
@@ -139,8 +159,10 @@ def run(
         chronicle.close()
     done.seconds = time.monotonic() - started
     done.kills, done.zombies = count(), fleet.zombies.total()
-    done.asked, done.gave_up = fleet.asked, fleet.gave_up
+    done.asked, done.gave_up, done.trimmed = fleet.asked, fleet.gave_up, fleet.trimmed
+    done.fenced, done.failed = fleet.fenced, fleet.failed
     done.acknowledged, done.bad = feed.book.acknowledged, len(feed.book.bad)
+    done.either, done.buried = len(feed.book.either), feed.book.buried
     done.not_reached = dict(fleet.not_reached)
     done.at, done.frozen_at = dict(fleet.kills), dict(fleet.zombies)
     done.compactors_frozen = dict(weather.frozen)
@@ -183,8 +205,11 @@ def main() -> int:
     print(done.markdown())
     if options.json:
         options.json.write_text(json.dumps(asdict(done), indent=1))
+    if done.kills >= LONG and (never := done.never(can_fill_disk=stack.can_fill_disk)):
+        print(f"chaos: seed {seed}: nothing was wrong, but these never happened: {never}", file=sys.stderr, flush=True)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interruptible(main)

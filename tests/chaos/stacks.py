@@ -6,6 +6,7 @@ made full; that takes the right to mount, and without it nothing fills the disk.
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,8 @@ import docker
 from playlake import events
 from playlake.broker import Admin
 from playlake.settings import Settings
+from playlake.stack.servers import write_private
+from playlake.stack.state import Home
 from tests.chaos.proxy import S3Proxy
 from tests.chaos.tcp import LOOPBACK, TcpProxy
 from tests.containers.servers import image
@@ -27,11 +30,17 @@ from tests.support import Cli, addressed, wait_for
 ADVERTISE = Path(__file__).with_name("advertise.py")
 _ROOM = "8g"
 _STARTED = b"Started Kafka API server"
+_CHOSEN = {f"PLAYLAKE_{n}" for n in ("KAFKA_BOOTSTRAP", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "REDIS_URL")}
+"""What a person can't give to an embedded stack."""
 
 
 def _free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as taken:
         return int(taken.getsockname()[1])
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _only_files(folder: str, names: list[str]) -> list[str]:
@@ -46,6 +55,9 @@ class Stack:
     """
 
     name = "embedded"
+    frozen_s = 35.0
+    """How long a writer is frozen: longer than the group takes to give its partitions to another. Its session ends
+    after 6 s; Tansu then took up to 31 (docs/adr/0015)."""
     idempotent = False
     """Tansu can lose what an idempotent producer was told is stored (docs of the project's design)."""
 
@@ -54,6 +66,7 @@ class Stack:
         self._room = folder / "disk"
         self._seed = seed
         self._ended = ExitStack()
+        self._homes: dict[Path, dict[str, int]] = {}
         self.broker_port = _free_port()
 
     def __enter__(self) -> Self:
@@ -78,8 +91,10 @@ class Stack:
         self.up()
         found = self.cli.settings()
         self.store = self._ended.enter_context(S3Proxy(found.s3_endpoint, seed=self._seed))
-        self.direct: Settings = addressed(found, kafka_bootstrap=self.broker.address)
+        self.direct = self._settings("direct", found, found.s3_endpoint)
         """Settings of one who is spared the faults of the store."""
+        self.through = self._settings("through", found, self.store.url)
+        """Settings of one who is not."""
         with Admin(self.direct) as admin:
             admin.ensure(events.TOPICS)
 
@@ -89,10 +104,29 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self._ended.close()
 
-    @property
-    def through(self) -> Settings:
-        """Settings of one who is not."""
-        return self.direct.model_copy(update={"s3_endpoint": self.store.url})
+    def _settings(self, name: str, found: Settings, s3_endpoint: str) -> Settings:
+        """The profile is `embedded`, by which playlake knows what kind of broker it has to do with. So a command takes
+        the addresses from its home: each of these has one, where the proxies' stand (:meth:`_point`).
+        """
+        self._homes[self._room / name] = {"broker": _port(self.broker.address), "s3": _port(s3_endpoint)}
+        self._point()
+        update = {"kafka_bootstrap": self.broker.address, "s3_endpoint": s3_endpoint, "home": self._room / name}
+        return found.model_copy(update=update)
+
+    def _point(self) -> None:
+        """Tell of the servers that run now, and of the proxies' ports."""
+        real = Home(self.cli.home)
+        for path, ports in self._homes.items():
+            home, state = Home(path), real.load()
+            home.prepare()
+            write_private(home.run / "secrets.json", json.dumps(real.keys()))
+            state.ports |= ports
+            home.save(state)
+
+    def environment(self, settings: Settings) -> dict[str, str]:
+        """For a command's process: one of the settings of this stack."""
+        given = settings.environment()
+        return {n: v for n, v in given.items() if n not in _CHOSEN} if settings.profile == "embedded" else given
 
     def run(self, *arguments: str) -> Any:
         """A command of playlake with the direct settings, to its end; its one object."""
@@ -100,7 +134,7 @@ class Stack:
 
     def _command(self) -> Cli:
         command = Cli(self.cli.home)
-        command.env |= self.direct.environment()
+        command.env |= self.environment(self.direct)
         return command
 
     def keep(self) -> None:
@@ -120,6 +154,7 @@ class Stack:
         )
         if done.returncode:
             raise RuntimeError(f"`playlake up` failed: {done.stdout[-500:]} {done.stderr[-2000:]}")
+        self._point()
 
     def kill_broker(self) -> None:
         """kill -9."""
@@ -143,6 +178,7 @@ class Kafka(Stack):
     """The same store, with Apache Kafka in a container (the image that the compose file names, or its stand-in)."""
 
     name = "kafka"
+    frozen_s = 12.0
     idempotent = True
 
     def _proxied_broker(self) -> TcpProxy:
@@ -163,6 +199,9 @@ class Kafka(Stack):
         self._ended.callback(self._container.remove, force=True, v=True)
         self._wait_started(1)
         return proxy
+
+    def _settings(self, name: str, found: Settings, s3_endpoint: str) -> Settings:
+        return addressed(found, kafka_bootstrap=self.broker.address, s3_endpoint=s3_endpoint)
 
     def _wait_started(self, times: int) -> None:
         wait_for(lambda: self._container.logs().count(_STARTED) >= times, 120, 0.3)

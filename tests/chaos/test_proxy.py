@@ -215,8 +215,29 @@ def test_a_body_may_be_chunked_and_asked_for_first(through: Settings, proxy: S3P
     assert (status, got) == (200, b"one" + b"two" * 40_000) if got_by.status == 200 else got_by.status == 411
 
 
+def test_who_tries_again_does_not_learn_what_became_of_it(
+    lake_settings: Settings, through: Settings, proxy: S3Proxy
+) -> None:
+    proxy.faults = Faults({"unsure": 1.0}, away_s=10.0)
+    with pytest.raises(GONE):
+        Call(through, "PUT", "unsure")(b"first")
+    proxy.faults = Faults()
+    assert Call(through, "PUT", "unsure")(b"second")[0] == 500
+    assert Call(through, "PUT", "another")(b"at once")[0] == 200
+    assert Call(through, "GET", "unsure")() == (200, b"first"), "who looks sees it"
+    answers: list[int] = []
+
+    def taken() -> bool:
+        answers.append(Call(through, "PUT", "unsure")(b"third")[0])
+        return answers[-1] == 200
+
+    wait_for(taken, every=1)
+    assert set(answers[:-1]) <= {500}
+    assert proxy.done == {"unsure": 1, "500": len(answers), "passed": 3}  # the second's and all but the last of these
+
+
 def test_every_kind_of_fault_is_tested_here() -> None:
-    assert set(KINDS) == {"500", "503", "429", "reset", "torn", "lost", "stall"}
+    assert set(KINDS) == {"500", "503", "429", "reset", "torn", "lost", "unsure", "stall"}
     with pytest.raises(ValueError, match="no such faults"):
         Faults({"fire": 1.0})
 

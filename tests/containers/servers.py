@@ -45,6 +45,17 @@ def require_docker() -> None:
     pytest.skip("Docker does not answer here")
 
 
+def publishing(port: int) -> str:
+    """The id of the container that has this port of the machine's, on IPv4.
+
+    Docker's own filter ``publish`` takes IPv6 in too, where another container may have a port of the same number.
+    """
+    form = "{{.ID}} {{.Ports}}"
+    listed = subprocess.run(["docker", "ps", "--format", form], capture_output=True, text=True, check=True).stdout
+    (found,) = (line.split()[0] for line in listed.splitlines() if re.search(rf"\d\.\d+:{port}->", line))
+    return found
+
+
 @contextmanager
 def running(home: Path) -> Iterator[Settings]:
     """Redpanda, MinIO and Redis, each in a container; the settings to use them with."""

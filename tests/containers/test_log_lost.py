@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import confluent_kafka as ck
@@ -15,23 +17,33 @@ from kafka import KafkaAdminClient
 from kafka import TopicPartition as KafkaPartition
 
 from playlake import events
+from playlake.settings import Settings
 from tests.containers import servers
 from tests.containers.test_path import ContainerCli
 from tests.integration.test_writer import landed, play, send
-from tests.support import assert_whole, bronze_ids, end, lands, wait_for
+from tests.support import assert_whole, bronze_ids, end, lake_of_its_own, lands, wait_for
 
-pytestmark = pytest.mark.timeout(600)
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Servers that only this file uses: their topics have playlake's names, and are deleted."""
+    servers.require_docker()
+    with servers.running(tmp_path_factory.mktemp("lost") / "home") as settings:
+        yield settings
 
 
 @pytest.fixture
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerCli]:
-    """Servers that only one test uses: their topics have playlake's names, and are deleted."""
-    servers.require_docker()
-    with servers.running(tmp_path_factory.mktemp("lost") / "home") as settings:
-        made = ContainerCli(settings)
-        made.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
-        made("land", "--until-idle")  # makes topics and tables
-        yield made
+def own(alone: Settings, tmp_path: Path) -> ContainerCli:
+    """A lake and topics of the test's own."""
+    client = KafkaAdminClient(bootstrap_servers=alone.kafka_bootstrap)
+    if there := set(events.TOPICS) & set(client.list_topics()):
+        client.delete_topics(sorted(there))
+        wait_for(lambda: not set(events.TOPICS) & set(client.list_topics()))
+    client.close()
+    made = ContainerCli(lake_of_its_own(alone, tmp_path))
+    made.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
+    made("land", "--until-idle")  # makes topics and tables
+    return made
 
 
 def admin(cli: ContainerCli) -> Any:
@@ -167,6 +179,27 @@ def test_a_frozen_writer_lands_nothing_of_what_is_said_to_be_lost(own: Container
     assert expired(own, partition) == 5
 
 
+def test_a_broker_that_stands_still_is_no_end(own: ContainerCli) -> None:
+    """`land --until-idle` ended with 0 after 15 s of silence, with the rest not landed."""
+    for _ in range(20):
+        send(own, *(play(track_name="x" * 3000) for _ in range(500)))
+    writer = beside(own, PLAYLAKE_FAILPOINT="after-poll:1:stop").start("land", "--until-idle", "--json")
+    process = psutil.Process(writer.pid)
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED, 120)
+    broker = servers.publishing(int(str(own.own.kafka_bootstrap).rpartition(":")[2]))
+    subprocess.run(["docker", "pause", broker], check=True, capture_output=True)
+    try:
+        process.send_signal(signal.SIGCONT)
+        out, err = writer.communicate(timeout=300)
+    finally:
+        subprocess.run(["docker", "unpause", broker], check=True, capture_output=True)
+    assert writer.returncode == 1, err
+    assert "Kafka" in json.loads(out)["error"] or "broker" in json.loads(out)["error"]
+    own("land", "--until-idle")
+    assert len(bronze_ids(own)) == 10_000
+    assert_whole(own)
+
+
 def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:
     producer = ck.Producer({"bootstrap.servers": own.own.kafka_bootstrap, "transactional.id": "test"})
     producer.init_transactions(30)
@@ -175,7 +208,7 @@ def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:
         producer.begin_transaction()
         one = play()
         producer.produce(events.PLAYS, json.dumps(one).encode(), key=b"ada")
-        if number % 2:
+        if number % 2 == 0:  # the very first, too
             producer.abort_transaction(30)
         else:
             producer.commit_transaction(30)
@@ -184,3 +217,6 @@ def test_holes_that_transactions_leave_are_no_loss(own: ContainerCli) -> None:
     assert landed(own, kept)
     report = assert_whole(own)
     assert sum(p["in_bronze"] for p in report["partitions"]) == len(kept)
+    [ours] = [p for p in report["partitions"] if p["in_bronze"]]
+    expire(own, ours["partition"], ours["log_end"] - 2)  # what is gone now had landed, or was never a message
+    assert_whole(own)

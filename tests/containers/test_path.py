@@ -26,8 +26,6 @@ from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
 from tests.support import Cli, assert_whole, end, lake_of_its_own, wait_for
 
-pytestmark = pytest.mark.timeout(600)
-
 
 class ContainerCli(Cli):
     """``playlake`` on the containers, with a lake of its own."""

@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from playlake import broker, events
-from playlake.broker import Admin, Consumer, Producer, TopicPartition, config
-from playlake.errors import UnavailableError
+from playlake.broker import Admin, Consumer, Producer, TopicPartition, config, offsets
+from playlake.errors import PlaylakeError, UnavailableError
 from playlake.settings import Settings
 
 NONE = (ck.ConsumerGroupState.DEAD, ck.ConsumerGroupState.EMPTY)
@@ -102,6 +102,19 @@ def test_topics_are_made_once_and_have_an_id(settings: Settings, topic: str) -> 
         assert first.partitions == settings.kafka_partitions
         assert uuid.UUID(first.topic_id).int != 0
         assert "no-such-topic" not in admin.topics(("no-such-topic", topic))
+
+
+@pytest.mark.parametrize("without", [None, uuid.UUID(int=0)])
+def test_a_broker_that_gives_topics_no_ids_is_refused(
+    settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch, without: uuid.UUID | None
+) -> None:
+    """One made anew would have the place in the lake of the one before."""
+    with Admin(settings) as admin:
+        admin.ensure((topic,))
+        found = admin._client.describe_topics([topic])
+        monkeypatch.setattr(admin._client, "describe_topics", lambda _: [{**t, "topic_id": without} for t in found])
+        with pytest.raises(PlaylakeError, match=f"no ids \\({topic}\\)"):
+            admin.topics((topic,))
 
 
 def test_the_playlake_topics_exist_after_ensure(settings: Settings) -> None:
@@ -220,6 +233,22 @@ def test_held_a_consumer_reads_nothing_and_goes_on_where_it_was(settings: Settin
     assert sorted(int(r.value.split(b"-")[1]) for r in reading.records) == list(range(80))
 
 
+def test_held_a_consumer_that_is_told_where_to_read_on_reads_on(settings: Settings, topic: str, read: object) -> None:
+    """librdkafka leaves a partition paused through any number of assignments, and the writer came to a stand."""
+    send(settings, topic, 40)
+    reading = read()  # type: ignore[operator]
+    reading.to_the_end()
+    everything = dict.fromkeys(reading.assigned, 0)
+    for first in (everything, dict(list(everything.items())[:2])):  # all, and without some that are to be looked up
+        reading.consumer.hold()
+        reading.consumer.read_on(first)
+        reading.consumer.read_on(everything)
+        reading.ends.clear()
+        reading.records.clear()
+        reading.to_the_end()
+        assert sorted(int(r.value.split(b"-")[1]) for r in reading.records) == list(range(40))
+
+
 def test_an_offset_that_the_log_has_not_got_is_told(settings: Settings, topic: str, read: object) -> None:
     """Tansu 0.6 says nothing: there the identity of the topic is what tells that it is another (see the writer)."""
     send(settings, topic, 40)
@@ -233,6 +262,26 @@ def test_an_offset_that_the_log_has_not_got_is_told(settings: Settings, topic: s
     if settings.profile != "embedded":
         assert nowhere == {TopicPartition(topic, p) for p in range(4)}
     assert [reading.consumer.beginning(TopicPartition(topic, p)) for p in range(4)] == [0] * 4
+
+
+def test_a_log_that_grows_is_read_to_where_it_ended_at_first(
+    settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verifier that asked the embedded broker patiently never came to the end of a log under a feed."""
+    monkeypatch.setattr(offsets, "_SOON_S", 0.1)
+    send(settings, topic, 400)
+    until = time.monotonic() + 30
+    with Producer(settings) as producer:
+
+        def progress(_count: int) -> None:
+            assert time.monotonic() < until, "it does not come to an end"
+            for n in range(17):  # whenever something was read, there is more
+                producer.send(topic, f"key-{n}", b"more")
+            producer.flush()
+
+        found = broker.read_offsets(settings, {topic: 4}, on_progress=progress)
+    assert sum(map(len, found.values())) >= 400
+    assert all(list(at) == list(range(len(at))) for at in found.values())
 
 
 def test_what_waits_is_counted_from_any_position(settings: Settings, topic: str) -> None:
@@ -262,6 +311,19 @@ def test_a_message_of_five_megabytes_passes(settings: Settings, topic: str, read
     assert [r.value for r in read().to_the_end()] == [body]  # type: ignore[operator]
 
 
+def test_an_interrupted_producer_ends_by_what_interrupted_it(settings: Settings, topic: str) -> None:
+    """It ended by its own error, that it had not been given the time to send what was queued."""
+
+    def interrupted() -> None:
+        with Producer(settings) as producer:
+            for n in range(1000):
+                producer.send(topic, f"key-{n}", b"value" * 100)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+
 def test_a_message_too_large_is_said(settings: Settings, topic: str, read: object) -> None:
     def send_both() -> None:
         with Producer(settings) as producer:
@@ -282,6 +344,27 @@ def test_two_members_share_the_partitions(settings: Settings, topic: str, read: 
         for reading in (one, two):
             reading.consumer.poll(10, 0.1)
     assert len({*one.assigned, *two.assigned}) == 4
+
+
+def test_held_a_member_reads_what_it_is_given_after_another_has_come(
+    settings: Settings, topic: str, read: object
+) -> None:
+    """librdkafka itself lets go of the pause of what is taken away; what is read on with then is no longer ours."""
+    send(settings, topic, 40)
+    group = f"group-{uuid.uuid4().hex}"
+    one = read(group)  # type: ignore[operator]
+    one.to_the_end()
+    one.consumer.hold()
+    two = read(group)  # type: ignore[operator]
+    deadline = time.monotonic() + 90
+    found: set[bytes] = set()
+    send(settings, topic, 40, start=40)
+    while len(found) < 80:  # each begins again at what it is given
+        assert time.monotonic() < deadline, (one.assigned, two.assigned, len(found))
+        for reading in (one, two):
+            reading.records.clear()
+            reading.poll()
+            found |= {message.value for message in reading.records}
 
 
 def test_one_that_leaves_while_it_joins_keeps_nobody_out(settings: Settings, topic: str, read: object) -> None:
@@ -323,6 +406,20 @@ def test_a_group_that_waits_for_one_who_is_gone_is_formed_anew(settings: Setting
     assert stuck == (settings.profile == "embedded"), "Kafka forgets who has left"
     assert reading.consumer.dissolve() == stuck, "Kafka deletes no group that has members"
     assert len(reading.to_the_end()) == 10
+
+
+def test_a_group_that_nobody_is_in_is_told_from_others(settings: Settings, topic: str, read: object) -> None:
+    group = f"group-{uuid.uuid4().hex}"
+    member = read(group)  # type: ignore[operator]
+    with Admin(settings) as admin:
+        member.to_the_end()
+        assert not admin.forming(group)
+        assert not admin.forget_if_empty(group)
+        member.consumer.close()
+        assert admin.forget_if_empty(group)
+        joining = begun(settings, topic)
+        assert admin.forming("stuck") == (settings.profile == "embedded")
+        joining.close()
 
 
 def test_who_joins_after_all_have_left_waits_for_nobody(settings: Settings, topic: str, read: object) -> None:

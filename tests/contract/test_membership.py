@@ -105,6 +105,21 @@ def test_one_that_was_killed_while_it_joined_keeps_nobody_out(settings: Settings
     member()
 
 
+def test_what_one_that_was_killed_had_half_written_is_taken_away(settings: Settings, topic: str) -> None:
+    folder = settings.home_path / "members"
+    folder.mkdir()
+    for name, text in {
+        ".torn": '{"group": "gr',
+        "torn": "",
+        "list": "[]",
+        "other": f'{{"group": "{topic}"}}',
+        "odd": f'{{"group": "{topic}", "member": {{}}}}',
+    }.items():
+        (folder / f"{name}.json").write_text(text)
+    assert leave_for_the_dead(settings, topic) == 0
+    assert not notes(settings)
+
+
 def test_a_home_that_can_not_be_written_keeps_nobody_out(settings: Settings, topic: str, member: Start) -> None:
     (settings.home_path / "members").write_text("no folder")
     member()

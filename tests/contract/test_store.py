@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake import tables
 from playlake.lake.store import Store
 from playlake.settings import Settings
-from tests.support import lake_of_its_own
+from tests.support import drop_bucket, lake_of_its_own
 
 
 @pytest.fixture
-def settings(settings: Settings, tmp_path: Path) -> Settings:
-    """A running store of each kind, with a bucket of the test's own."""
-    return lake_of_its_own(settings, tmp_path)
+def settings(settings: Settings, tmp_path: Path) -> Iterator[Settings]:
+    """A running store of each kind, with a bucket of the test's own; a store may have room for some dozens only."""
+    own = lake_of_its_own(settings, tmp_path)
+    yield own
+    drop_bucket(own)
 
 
 @pytest.fixture

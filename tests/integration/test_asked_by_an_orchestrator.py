@@ -22,7 +22,6 @@ from playlake.settings import ROOT
 from playlake.warehouse.stages import COMMANDS
 from tests.support import Cli, assert_whole, end, parquet_files, wait_for
 
-pytestmark = pytest.mark.timeout(600)
 STAGES = ("silver", "silver-tests", "gold", "gold-tests", "recommendations", "publish")
 
 

@@ -19,6 +19,10 @@ from tests.support import Cli
 WRONG = [
     ("land", "--for", "soon"),
     ("land", "--for", "-5s"),
+    ("land", "--for", "99999999999h"),
+    ("dlq", "list", "--since", "20000000h"),
+    ("lake", "compact", "--older-than", "99999999999h"),
+    ("lake", "prune", "--older-than", "169h"),
     ("simulate", "--for", "5s"),
     ("simulate", "--plays", "0"),
     ("simulate", "--end", "yesterday"),
@@ -109,5 +113,5 @@ def test_ctrl_c_while_verifying_is_no_finding() -> None:
     interrupted: Any = Interrupted()
     for files in (Files(whole=["s3://lake/file.parquet"]), Files(doubtful=["s3://lake/file.parquet"])):
         with pytest.raises(RuntimeError, match="Query interrupted"):
-            rows.readable(interrupted, files, report)
+            rows.readable(interrupted, files, report, lambda _path: None)
     assert report.unreadable_files == []

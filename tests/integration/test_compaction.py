@@ -12,8 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -22,13 +24,13 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from playlake import events, failpoints
 from playlake.errors import PlaylakeError
-from playlake.lake import compact, tables
+from playlake.lake import compact, rewriting, tables
 from playlake.lake.deliver import app_id
 from playlake.lake.options import storage_options
 from playlake.lake.schema import PARTITION_COLUMNS
@@ -37,8 +39,6 @@ from playlake.settings import Settings
 from playlake.warehouse import duck
 from tests.models.warehouse import Message, bronze_rows, play
 from tests.support import wait_for
-
-pytestmark = pytest.mark.timeout(300)
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
@@ -242,6 +242,41 @@ def test_files_older_than_a_column_are_compacted_with_it(lake: Lake) -> None:
     assert found["mood"].null_count() == 180
 
 
+def test_an_hour_of_which_rows_are_missing_is_not_replaced(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = rewriting.read_rows
+
+    def read(*given: Any) -> Iterator[pa.Table]:
+        for piece in real(*given):
+            yield piece.slice(1)
+
+    monkeypatch.setattr("playlake.lake.compact.read_rows", read)
+    version = lake.delta.version()
+    with pytest.raises(PlaylakeError, match=r"has \d+ rows where the log has \d+: not compacted"):
+        lake.compact()
+    assert lake.delta.version() == version
+    whole(lake)
+
+
+def test_columns_that_another_program_has_added_and_filled_are_kept(lake: Lake) -> None:
+    """Of types that we never write: their bounds go into the log, too."""
+    schema = pa.schema([("price", pa.decimal128(9, 2)), ("on", pa.date32()), ("tags", pa.list_(pa.string()))])
+    lake.delta.alter.add_columns(Schema.from_arrow(schema).fields)
+    given = {"price": Decimal("3.50"), "on": date(2026, 1, 2), "tags": ["a", "b"]}
+    some = lake.delta.to_pyarrow_table().drop_columns(schema.names).slice(0, 4)
+    for n in range(4):
+        one = some.slice(n, 1)
+        for name, value in given.items():
+            one = one.append_column(name, pa.array([value], schema.field(name).type))
+        write_deltalake(lake.uri, one, mode="append", storage_options=lake.options)
+    before = lake.delta.to_pyarrow_table().sort_by([("event_id", "ascending"), ("price", "ascending")])
+    assert lake.compact().hours > 0
+    after = lake.delta.to_pyarrow_table().sort_by([("event_id", "ascending"), ("price", "ascending")])
+    assert after.equals(before)
+    found = pl.scan_delta(lake.uri, storage_options=lake.options).filter(pl.col("on") == date(2026, 1, 2)).collect()
+    assert found["price"].to_list() == [Decimal("3.50")] * 4
+    assert lake.delta.to_pyarrow_table(filters=[("price", "=", Decimal("3.50"))]).num_rows == 4
+
+
 def test_a_table_with_rows_deleted_inside_files_is_not_compacted(lake: Lake) -> None:
     from deltalake import TableFeatures
 
@@ -363,6 +398,22 @@ def test_replaced_files_are_pruned_after_their_age_and_readers_of_an_earlier_ver
         assert len(gone) == 36
         with pytest.raises(duckdb.Error):
             pinned()
+    whole(lake)
+
+
+def test_a_compactor_that_was_frozen_for_long_commits_no_files_that_may_be_pruned(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hit(at: str) -> None:
+        if at == "compact-before-commit":
+            later = SimpleNamespace(**{**vars(time), "time": lambda: time.time() + 1900})
+            monkeypatch.setattr(compact, "time", later)
+
+    monkeypatch.setattr(failpoints, "hit", hit)
+    done = lake.compact()
+    assert (done.hours, done.left) == (2, 1)  # of the first hour it was late
+    monkeypatch.undo()
+    assert lake.compact().hours == 1
     whole(lake)
 
 

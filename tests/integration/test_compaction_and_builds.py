@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
-import pytest
 from deltalake import DeltaTable
 
 from playlake import events
@@ -17,7 +16,6 @@ from playlake.lake.store import Store
 from playlake.warehouse.build import has_news
 from tests.support import Cli, assert_whole
 
-pytestmark = pytest.mark.timeout(300)
 NOT_COMPARED = {"processed_at", "_build", "_first_build"}
 
 

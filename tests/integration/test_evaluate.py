@@ -10,8 +10,6 @@ import pytest
 
 from tests.support import Cli
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def of_the_lake(cli: Cli) -> Any:

@@ -8,11 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support import Cli, assert_whole, end, lands
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_writer_killed_again_and_again_loses_and_doubles_nothing(cli: Cli) -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from playlake import events
 from playlake.broker import Producer
+from playlake.lake.store import Store
 from tests.support import Cli, wait_for
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def test_status_shows_what_waits_to_land(cli: Cli) -> None:
@@ -37,8 +36,8 @@ def test_status_shows_what_waits_to_land(cli: Cli) -> None:
 def test_a_server_that_is_gone_makes_it_unknown(cli: Cli, name: str) -> None:
     cli.kill(name)
     found = cli.json("status", check=1)
-    assert found["lag"] is None
-    assert "Waiting to land: unknown" in cli("status", check=1).out
+    assert (found["lag"], found["lag_problem"]) == (None, "broker or store does not run")
+    assert "Waiting to land: unknown (broker or store does not run)." in cli("status", check=1).out
     cli("up")
     assert wait_for(lambda: cli.json("status")["lag"])["pending"] == 0
 
@@ -52,6 +51,19 @@ def test_a_server_that_hangs_keeps_nobody_waiting(cli: Cli) -> None:
         assert time.monotonic() - started < 30
     finally:
         store.send_signal(signal.SIGCONT)
+
+
+def test_a_damaged_log_of_the_lake_is_named(cli: Cli) -> None:
+    store = Store(cli.settings())
+    key = max(key for key in store.keys("bronze/plays/_delta_log/") if key.endswith(".json"))
+    whole = store.read(key)
+    store.write(key, b"{")
+    try:
+        found = wait_for(lambda: cli.json("status")["lag_problem"])
+        assert "bronze/plays" in found
+        assert found in " ".join(cli("status").out.split())
+    finally:
+        store.write(key, whole)
 
 
 def test_looking_makes_no_tables(cli: Cli) -> None:

@@ -6,16 +6,14 @@ import contextlib
 import json
 import signal
 import socket
+import time
+from pathlib import Path
 from threading import Thread
-
-import pytest
 
 from playlake import events
 from playlake.broker import Producer
 from tests.scraping import Samples, free_port, scrape
 from tests.support import Cli, assert_whole, end, parquet_files, wait_for
-
-pytestmark = pytest.mark.timeout(600)
 
 
 def by_topic(samples: Samples, name: str, topic: str = events.PLAYS) -> float:
@@ -169,3 +167,48 @@ def test_a_store_that_is_away_shows(cli: Cli) -> None:
     assert end(process, signal.SIGTERM).code == 0
     way.close()
     assert_whole(cli)
+
+
+def test_a_broker_that_is_away_shows_and_the_end_says_what_it_leaves(tmp_path: Path) -> None:
+    """After a session's time the group is lost and what is buffered dropped, which was a writer with nothing to do."""
+    cli, port = Cli(tmp_path / "home", flush_seconds=60), free_port()
+    cli("up")
+    try:
+        process = Cli(cli.home, flush_seconds=60, metrics_port=port).start("land")
+        wait_for(lambda: ("lag_messages", _place(0)) in scrape(port))
+        with Producer(cli.settings()) as producer:
+            for number in range(5):
+                producer.send(events.PLAYS, "k", body(number))
+        wait_for(lambda: scrape(port)[("buffered_rows", ())] == 5)
+        cli.kill("broker")
+        lost = wait_for(lambda: (s := scrape(port)) and s[("buffered_rows", ())] == 0 and s)
+        time.sleep(2)  # the next look, too
+        still = scrape(port)
+        assert lost.keys() <= still.keys()
+        assert by_topic(still, "lag_messages") == 5
+        assert still[("oldest_unflushed_seconds", ())] > 4, "it is no younger"
+        assert by_topic(still, "failures_total") >= 1
+        ended = end(process, signal.SIGTERM)
+        assert ended.code == 1
+        *before, last = ended.err.splitlines()
+        assert "still in Kafka" in last
+        assert "brokers are down" not in ended.err
+        assert not any("run this again" in line for line in before), "it tries again by itself"
+        assert not any(name.endswith("_created") for name, _ in still)
+        cli("up")
+        cli("land", "--until-idle")
+        assert assert_whole(cli)["pending"] == 0
+    finally:
+        cli("down")
+
+
+def test_who_asks_for_json_logs_gets_nothing_else(cli: Cli, tmp_path: Path) -> None:
+    asked = Cli(cli.home, log_format="json", log_level="info", flush_seconds=1)
+    with Producer(cli.settings()) as producer:
+        producer.send(events.PLAYS, "key", body(1))
+        producer.send(events.PLAYS, "key", b"{bad")
+    landed = [json.loads(line) for line in asked("land", "--until-idle").err.splitlines()]
+    assert {"joining", "partitions assigned", "dead letters"} <= {line["event"] for line in landed}
+    failed = Cli(tmp_path / "none", log_format="json")("lake", "verify", check=1)
+    last = [json.loads(line) for line in failed.err.splitlines()][-1]
+    assert (last["level"], last["exit_code"]) == ("error", 1)

@@ -24,8 +24,6 @@ from playlake.lake.options import storage_options
 from playlake.warehouse import duck
 from tests.support import Cli, assert_whole, end, history, parquet_files, rows_of, wait_for
 
-pytestmark = pytest.mark.timeout(600)
-
 PLAYS = 3_000
 
 
@@ -125,15 +123,23 @@ def test_what_the_source_does_not_say_is_null(running: Cli) -> None:
     assert row == (0, 0, 0, 0, 0, True, True, 60.0)
 
 
-def test_simulated_listening_goes_through_its_own_topics(running: Cli, first: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def simulated(running: Cli) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Simulated listening beside the history: what was sent, and what was built of both."""
     sent = running.json("simulate", "--plays", str(PLAYS), "--listeners", "40", "--days", "30")
-    assert sent["by_topic"]["user_plays"] == PLAYS
-    assert sent["by_topic"]["user_skips"] > 0
-    assert sent["by_topic"]["user_likes"] > 0
     landed = running.json("land", "--until-idle")
     assert landed["rows"] | {"currently_playing": 0} == sent["by_topic"] | {"currently_playing": 0}
     assert_whole(running)
-    built = running.json("build")
+    return sent, running.json("build")
+
+
+def test_simulated_listening_goes_through_its_own_topics(
+    running: Cli, first: dict[str, Any], simulated: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    sent, built = simulated
+    assert sent["by_topic"]["user_plays"] == PLAYS
+    assert sent["by_topic"]["user_skips"] > 0
+    assert sent["by_topic"]["user_likes"] > 0
     assert built["bronze"] == first["bronze"] + sent["produced"]
     assert built["silver"]["silver_plays"] == first["silver_by_model"]["silver_plays"] + PLAYS
     assert built["silver"]["silver_skips"] == sent["by_topic"]["user_skips"]
@@ -150,9 +156,9 @@ def test_simulated_listening_goes_through_its_own_topics(running: Cli, first: di
     assert_whole(running)
 
 
+@pytest.mark.usefixtures("simulated")
 def test_similarity_is_what_its_formula_says(running: Cli) -> None:
     """Gold against the same sums in plain Python: histories, latest sessions, 1/size, damping, shrinkage, means."""
-    running.json("build")
     by_user: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     begun: dict[str, list[Any]] = defaultdict(list)
     with _built(running) as connection:
@@ -276,8 +282,8 @@ def test_landing_runs_until_it_is_told_to_end(running: Cli) -> None:
     assert running.json("land", "--for", "3s")["seconds"] < 20
 
 
+@pytest.mark.usefixtures("simulated")
 def test_the_api_serves_recommendations_and_keeps_them(running: Cli) -> None:
-    running.json("build")
     with duck.connect(running.settings()) as connection:
         published = running.home / "warehouse" / "published"
         connection.execute(f"attach '{max(published.glob('gold-*.duckdb'))}' as gold_file (read_only)")

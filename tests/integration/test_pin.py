@@ -8,14 +8,18 @@ import pytest
 from deltalake import DeltaTable
 
 from playlake import events
+from playlake.errors import PlaylakeError
 from playlake.lake import tables
 from playlake.lake.deliver import app_id
 from playlake.lake.options import storage_options
 from playlake.lake.schema import PARTITION_COLUMNS
+from playlake.lake.table import WriteFailedError
 from playlake.settings import Settings
+from playlake.warehouse import bronze as looking
 from playlake.warehouse import duck, local
 from playlake.warehouse.local import Local
 from tests.models.warehouse import Message, bronze_rows, play
+from tests.scraping import free_port
 
 FOLDER = "bronze/plays"
 APP = app_id(events.PLAYS, "t", 0)
@@ -98,3 +102,22 @@ def test_of_many_files_all_are_read(bronze: Bronze, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(local, "_MOST_FILES", 1)
     first, _, last = bronze.land(1), bronze.land(1), bronze.land(1)
     assert bronze.seen(last, first) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_a_store_that_is_gone_is_said_in_words(bronze: Bronze) -> None:
+    """It goes between two steps of a build: whoever builds again and again is to try again, not to end with a bug."""
+    last = bronze.land(3)
+    bronze.seen(last, None)
+    away = bronze.settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
+    user, source = "u", "simulator"
+    for ask in (
+        lambda: Local(away, away.home_path).pin({FOLDER: last}, {}, None, lambda _text: None),
+        lambda: Local(away, away.home_path).pin({FOLDER: last}, {FOLDER: 0}, None, lambda _text: None),
+        lambda: looking.counts(away, {FOLDER: last}),
+        lambda: looking.by_source(away, FOLDER),
+        lambda: looking.known_events(away, FOLDER, user, source),
+    ):
+        with pytest.raises(PlaylakeError, match="The lake's bronze/plays can't be read: IO Error"):
+            ask()
+    with pytest.raises(WriteFailedError, match="could not be read"):
+        tables.rows_at(away, FOLDER, last)

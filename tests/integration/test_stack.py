@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,6 @@ from playlake.stack import EmbeddedStack, mending, ports
 from playlake.stack.servers import KAFKA_LOG_BUCKET
 from playlake.stack.state import Home, State
 from tests.support import Cli, assert_whole, bronze_ids, end, make_export, parquet_files, wait_for
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_up_again_is_a_no_op_and_ports_are_remembered(cli: Cli) -> None:
@@ -109,6 +108,30 @@ def test_a_port_that_is_taken_is_named_with_the_setting(tmp_path: Path) -> None:
         done = Cli(tmp_path / "home", dashboard_port=port)("demo", check=1)
         assert "PLAYLAKE_DASHBOARD_PORT" in done.err
         assert "starting" not in done.err, "it is told before anything is started"
+
+
+def test_servers_that_begin_together_have_an_address_each(tmp_path: Path) -> None:
+    """Each tells its address seconds before it listens there: both chose 8000, and one spoke for the other."""
+    started = [Cli(tmp_path / str(n)).start("serve", name, "--json") for n, name in enumerate(["api", "dashboard"] * 2)]
+    try:
+        urls = [json.loads(process.stdout.readline())["url"] for process in started if process.stdout]
+        assert len(set(urls)) == 4
+        held = [(int(url.rpartition(":")[2]), process.pid) for url, process in zip(urls, started, strict=True)]
+        wait_for(lambda: all(ports.held_by(port, pid) for port, pid in held))
+    finally:
+        for process in started:
+            end(process)
+
+
+@pytest.mark.parametrize("name", ["api", "dashboard"])
+def test_a_server_that_is_ended_while_it_begins_says_nothing_of_it(tmp_path: Path, name: str) -> None:
+    for moment in (0.0, 0.02, 0.04, 0.1, 0.5, 1.0):  # seconds; Python itself begins, then the library is imported
+        process = Cli(tmp_path / "home").start("serve", name, "--json")
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(moment)
+        done = end(process)
+        assert (done.code, "Abort" in done.err) == (130, False), done.err
 
 
 def test_fixed_ports_are_used(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from playlake import events
 from playlake.sources.simulator import Simulation, Simulator
 from tests.models.warehouse import NOW, TOPICS, Warehouse, differences, play
 
-pytestmark = pytest.mark.timeout(600)
 YEAR = timedelta(days=365)
 
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.models.warehouse import Warehouse
 
-pytestmark = pytest.mark.timeout(300)
-
 NO_LOGIC = {"silver_plays", "silver_skips", "silver_likes", "silver_invalid"}
 """Models that only choose rows of another."""
 

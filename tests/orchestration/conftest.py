@@ -29,6 +29,10 @@ class Dags:
     home: Path
     cli: Cli
     extra: dict[str, str] = field(default_factory=lambda: {"ORCHESTRATION_RETRY_DELAY_S": "1"})
+    runner: subprocess.Popen[str] | None = None
+    """The process that runs DAGs, from the first that is asked for."""
+    said: list[str] = field(default_factory=list)
+    """What it has said so far."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -50,6 +54,7 @@ class Dags:
             [str(AIRFLOW / "python"), *arguments],
             env=self.env,
             cwd=self.home,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,8 +74,27 @@ class Dags:
         return self.runs(dag_id)[0]
 
     def runs(self, *dags: str) -> list[Any]:
-        """Run DAGs (``dag_id`` or ``dag_id@logical date``) one after the other in one process, which spares starts."""
-        return ended(self.python(str(HERE / "run_dag.py"), *dags))
+        """Run DAGs (``dag_id`` or ``dag_id@logical date``) one after the other."""
+        self.begin(*dags)
+        return self.ended()
+
+    def begin(self, *dags: str) -> None:
+        """Run them and do not wait, with the environment as it is now."""
+        if self.runner is None:
+            self.runner = self.start(str(HERE / "run_dag.py"))
+        assert self.runner.stdin
+        self.runner.stdin.write(json.dumps({"dags": dags, "env": self.env}) + "\n")
+        self.runner.stdin.flush()
+
+    def ended(self) -> list[Any]:
+        """How those that were begun have ended, once they have."""
+        assert self.runner
+        assert self.runner.stdout
+        for line in iter(self.runner.stdout.readline, ""):
+            self.said.append(line)
+            if line.startswith('[{"state":'):
+                return list(json.loads(line))
+        raise AssertionError(f"the runner ended:\n{''.join(self.said[-60:])}")
 
     def drop(self, rows: int, seed: int) -> None:
         """Put an export of so many rows into the inbox."""
@@ -96,11 +120,6 @@ class Dags:
 def states(run: Any) -> dict[str, str]:
     """By task, its state."""
     return {name: task["state"] for name, task in run["tasks"].items()}
-
-
-def ended(out: str) -> list[Any]:
-    """What the runner says at its end."""
-    return list(json.loads(out.splitlines()[-1]))
 
 
 @pytest.fixture(scope="session")

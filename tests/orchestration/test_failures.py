@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-import pytest
-
 from playlake import events
 from playlake.broker import Producer
 from tests.orchestration.conftest import Dags, states
 from tests.support import Webhook, parquet_files
-
-pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags, hook: Webhook) -> None:
@@ -36,14 +32,17 @@ def test_wrong_use_is_not_tried_again(dags: Dags) -> None:
     assert run["tasks"]["verify"] == {"state": "failed", "tries": 1}
 
 
-def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Webhook) -> None:
-    dags.drop(50, seed=24)
+def test_what_others_have_landed_is_announced_and_too_much_refused_stops_before_that(dags: Dags, hook: Webhook) -> None:
+    dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
     dags.cli.env["PLAYLAKE_ALERT_URLS"] = hook.url
-    dags.run("spotify_ingestion")
+    dags.drop(50, seed=24)
+    dags.cli.json("inbox")
+    dags.cli("land", "--until-idle")  # as a writer that always runs
+    assert dags.cli.json("lake", "pending")["pending"] == 0
+    assert states(dags.run("spotify_ingestion"))["announce"] == "success"
     with Producer(dags.cli.settings()) as producer:
         for number in range(40):
             producer.send(events.PLAYS, "someone", f"no event {number}".encode())
-    dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
     run = dags.run("spotify_ingestion")
     assert run["state"] == "failed"
     assert run["tasks"]["quality.refusals"] == {"state": "failed", "tries": 4}
@@ -56,13 +55,13 @@ def test_too_much_refused_stops_before_the_asset(dags: Dags, hook: Webhook) -> N
 
 def test_maintenance_prunes_a_whole_lake_and_tells_of_one_that_is_not(dags: Dags, hook: Webhook) -> None:
     dags.cli.env |= {"PLAYLAKE_ALERT_URLS": hook.url, "PLAYLAKE_S3_BUCKET": f"broken-{uuid.uuid4().hex[:8]}"}
+    dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
     dags.cli("simulate", "--plays", "50")
     dags.cli("land", "--until-idle")
     run = dags.run("lake_maintenance")
     assert states(run) == dict.fromkeys(("verify", "compact", "prune", "tell"), "success")
     store, live = parquet_files(dags.cli, "bronze/plays")
     store.rm_file(live[0])
-    dags.extra["ORCHESTRATION_RETRY_DELAY_S"] = "0"
     run = dags.run("lake_maintenance")
     assert run["tasks"]["verify"] == {"state": "failed", "tries": 4}
     assert (states(run)["compact"], states(run)["prune"]) == ("upstream_failed", "upstream_failed")

@@ -349,7 +349,9 @@ def test_a_column_that_the_table_has_is_read_by_blocks() -> None:
         ({"bpm": pa.int64()}, {"bpm": "fast"}, "Expected `int | null`, got `str` - at `$.bpm`"),
         ({"bpm": pa.int64()}, {"bpm": 1.5}, "Expected `int | null`, got `float` - at `$.bpm`"),
         ({"bpm": pa.int64()}, {"bpm": True}, "Expected `int | null`, got `bool` - at `$.bpm`"),
-        ({"bpm": pa.int64()}, {"bpm": 2**63}, "Expected `int | null`, got `int` - at `$.bpm`"),
+        ({"bpm": pa.int64()}, {"bpm": 2**63}, "A number that does not fit a column of `int` - at `$.bpm`"),
+        ({"loud": pa.float64()}, {"loud": 2**53 + 1}, "A number that does not fit a column of `float` - at `$.loud`"),
+        ({"loud": pa.float64()}, {"loud": -(10**400)}, "A number that does not fit a column of `float` - at `$.loud`"),
         ({"mood": pa.string()}, {"mood": 1}, "Expected `str | null`, got `int` - at `$.mood`"),
         ({"mood": pa.string()}, {"mood": ["a"]}, "Expected `str | null`, got `array` - at `$.mood`"),
         ({"mood": pa.string()}, {"mood": {}}, "Expected `str | null`, got `object` - at `$.mood`"),
@@ -375,8 +377,37 @@ def test_a_message_that_is_refused_adds_no_column() -> None:
 def test_a_whole_number_fits_a_column_of_fractions() -> None:
     for others in (0, 200):  # alone, and in a block
         values = [with_fields(loud=1)] + [with_fields(loud=0.5)] * others
-        decoded = Decoder(PLAYS).decode([run(*values)], {"loud": pa.float64()})
+        decoded = Decoder(PLAYS).decode([run(*values, with_fields(loud=2**60))], {"loud": pa.float64()})
         assert decoded.rows["loud"].to_pylist()[0] == 1.0
+        assert decoded.rows["loud"].to_pylist()[-1] == 2**60
+        assert decoded.dead == []
+
+
+def test_what_nobody_thought_of_is_a_dead_letter_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = events.decode
+
+    def decode(topic: str, value: bytes | None, timestamp: int) -> Any:
+        if value and b"bang" in value:
+            raise KeyError("bang")
+        return real(topic, value, timestamp)
+
+    monkeypatch.setattr(events, "decode", decode)
+    decoded = Decoder(PLAYS).decode([run(GOOD, with_fields(odd={"a": "bang"}), GOOD)])
+    assert [(d.offset, d.reason) for d in decoded.dead] == [(1, "this release can't read it: KeyError: 'bang'")]
+    assert len(decoded.rows) == 2
+
+
+def test_a_column_of_another_programs_type_is_left_to_it() -> None:
+    """An `alter table` of others: what we would put there, nobody has said."""
+    foreign = {"rating": pa.int32(), "price": pa.decimal128(9, 2), "on": pa.date32(), "mood": pa.string()}
+    given = {"rating": 5, "price": "3.50", "on": "2026-01-01"}
+    for others in (0, 200):
+        decoded = Decoder(PLAYS).decode([run(GOOD, with_fields(**given, mood="calm"), *[GOOD] * others)], foreign)
+        assert (decoded.dead, decoded.added) == ([], {})
+        assert decoded.rows.column_names[-4] == "mood"
+        assert not foreign.keys() - {"mood"} & set(decoded.rows.column_names)
+        assert json.loads(decoded.rows["extra"].to_pylist()[1]) == given
+        assert decoded.rows["mood"].to_pylist()[1] == "calm"
 
 
 @pytest.mark.parametrize(
@@ -394,6 +425,8 @@ def test_a_whole_number_fits_a_column_of_fractions() -> None:
         {"TRACK_ID": "x"},
         {"value": "x"},
         {"huge": 2**64},
+        {"filename": "a.mp3"},
+        {"RowId": 1},
         {"x" * 64: 1},
     ],
 )
@@ -407,6 +440,17 @@ def test_names_that_differ_by_case_only_are_one_column() -> None:
     decoded = Decoder(PLAYS).decode([run(with_fields(mood="a"), with_fields(Mood="b"))])
     assert decoded.added == {"mood": pa.string()}
     assert decoded.rows["extra"].to_pylist() == [None, '{"Mood":"b"}']
+
+
+def test_a_field_that_differs_from_a_column_by_case_only_is_none() -> None:
+    decoded = Decoder(PLAYS).decode([run(with_fields(mood="a"))], {"Mood": pa.string()})
+    assert (decoded.added, decoded.rows["extra"].to_pylist()) == ({}, ['{"mood":"a"}'])
+
+
+def test_a_table_that_is_wide_already_grows_to_its_limit() -> None:
+    there = {f"c{n}": pa.int64() for n in range(199)}
+    decoded = Decoder(PLAYS).decode([run(with_fields(mood="calm", bpm=1))], there)
+    assert len(decoded.added) == 1
 
 
 def test_a_table_does_not_grow_without_end() -> None:

@@ -126,11 +126,17 @@ def raw(fields: object = PLAY) -> bytes:
         ),
         pytest.param(raw(PLAY | {"played_at": "0001-01-01T00:00:00+23:59"}), "unknown time", id="first year"),
         pytest.param(raw(PLAY | {"played_at": "9999-12-31T23:59:59-23:59"}), "future", id="last year"),
+        *[
+            pytest.param(raw(PLAY | {name: at}), f"{name} is no time that can be kept: {at[:4]}", id=f"{name} {at}")
+            for name in ("started_at", "ended_at")
+            for at in ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:00:00-02:00", "0001-01-01T00:00:00+14:00")
+        ],
         pytest.param(raw(PLAY | {"event_type": "like"}), "topic user_plays: 'like'", id="type of another topic"),
         pytest.param(raw(PLAY | {"event_type": "dance"}), r"\$\.event_type", id="unknown type"),
         pytest.param(raw(PLAY | {"track_name": "\ud800"}), "not JSON", id="lone surrogate"),
         pytest.param(raw(PLAY | {"more": "\udfff!"}), "not JSON", id="lone surrogate in an extra"),
         pytest.param(raw(PLAY | {"extra": "x"}), "`extra` is reserved", id="reserved"),
+        pytest.param(raw(PLAY | {"extra": None}), "`extra` is reserved", id="reserved, null"),
         pytest.param(raw(PLAY | {"extra": 5}), "`extra` is reserved", id="reserved, another type"),
         pytest.param(raw(PLAY | {"extra": "x", "more": 1}), "`extra` is reserved", id="reserved, beside an extra"),
     ],
@@ -140,9 +146,17 @@ def test_bad_messages_have_a_reason(value: bytes | None, why: str) -> None:
         decode(PLAYS, value, AT_MS)
 
 
+def test_the_place_of_bad_text_is_the_messages() -> None:
+    value = raw().replace(b"Song", b"\xffong")
+    with pytest.raises(InvalidEventError, match=f"in position {value.index(0xFF)}:"):
+        decode(PLAYS, value, AT_MS)
+
+
 def test_currently_playing_has_the_same_limits() -> None:
     with pytest.raises(InvalidEventError, match="missing required field `artist`"):
         read(without("artist", SHOWN), NOW_PLAYING)
+    with pytest.raises(InvalidEventError, match="started_at is no time that can be kept: 9999"):
+        read(SHOWN | {"started_at": "9999-12-31T23:59:59.999999Z"}, NOW_PLAYING)
     with pytest.raises(InvalidEventError, match="detected_at lies before 2000, an unknown time: 1970"):
         read(SHOWN | {"detected_at": "1970-01-01T00:00:00Z"}, NOW_PLAYING)
 
@@ -154,7 +168,13 @@ def test_clocks_may_differ_by_a_day() -> None:
 
 
 def test_extras_are_kept_and_written_again() -> None:
-    more = {"shuffle": True, "platform": "ios", "nested": {"a": [1, 2.5, None, "ü"]}, "big": 10**30}
+    more = {
+        "shuffle": True,
+        "platform": "ios",
+        "quoted": '"extra"',
+        "nested": {"a": [1, 2.5, None, "ü"]},
+        "big": 10**30,
+    }
     event = read(PLAY | more)
     assert event.extra is not None
     assert json.loads(event.extra) == more

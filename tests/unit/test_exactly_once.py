@@ -36,7 +36,7 @@ from playlake.lake.core import Batch, Core, Limits, Partition, Position
 from playlake.lake.deliver import FencedError, app_id, deliver, gaps_passed, locate, pass_gap, record_gap
 from playlake.records import Run
 
-SCHEDULES = int(os.environ.get("MODEL_SCHEDULES", "300"))
+SCHEDULES = int(os.environ.get("MODEL_SCHEDULES", "1000"))
 EVERY = 1000
 """Schedules after which the progress is told."""
 TOPIC = "user_plays"
@@ -74,6 +74,9 @@ class Dead:
     partition: int
     offset: int
     value: bytes
+
+
+NO_ROWS: list[Row] = []
 
 
 @dataclass
@@ -116,16 +119,17 @@ class Handle:
             r.offset for r in mine if (r.topic_id, r.partition) == (topic_id, partition) and r.offset >= start
         )
 
-    def append(self, rows: list[Row], expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
-        self.refresh()
+    def _still(self, expected: Mapping[str, int | None]) -> None:
         for app, position in expected.items():
             if self.position(app) != position:
                 raise FencedError(app)
-        seen = self.version
+
+    def append(self, rows: list[Row], expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
+        self.refresh()
+        self._still(expected)
         self.around("before")
-        for moved, _ in self.table.commits[seen:]:  # Delta's conflict check
-            if moved.keys() & following.keys():
-                raise FencedError("a concurrent transaction")
+        self.version = len(self.table.commits)  # who is not first at the next version looks again
+        self._still(expected)
         before = self.table.positions(len(self.table.commits))
         assert all(v >= before.get(app, 0) for app, v in following.items()), "a position never goes back"
         self.table.commits.append((dict(following), rows))
@@ -146,11 +150,12 @@ class World:
     bronze: FakeTable = field(default_factory=FakeTable)
     dead: FakeTable = field(default_factory=FakeTable)
     gaps: FakeTable = field(default_factory=FakeTable)
-    is_bad: Callable[[bytes, int], bool] = lambda value, _offset: value.startswith(b"bad")
     files: dict[tuple[str, int, int], list[Row]] = field(default_factory=dict)
     """Of the wrong writer: by topic id, partition and first offset."""
     committed: dict[tuple[str, int], int] = field(default_factory=dict)
     """Kafka's own offsets, which the wrong writer trusts."""
+    fenced: int = 0
+    """How often a writer met another's commit."""
 
     def produce(self, partition: int, bad: list[bool], skip: int) -> None:
         log = self.logs[self.topic_id][partition]
@@ -184,6 +189,11 @@ class Writer:
         self.batch: Batch | None = None
         self.located: dict[Partition, Any] | None = None
         self.nowhere: set[Partition] = set()
+        self.otherwise: int | None = None
+        """Of which offsets, modulo 3, this one takes for an event what others do not, and the other way round."""
+
+    def is_bad(self, value: bytes, offset: int) -> bool:
+        return value.startswith(b"bad") is not (offset % 3 == self.otherwise)
 
     def assign(self, partitions: set[int]) -> None:
         self.mine |= {(TOPIC, p) for p in partitions}
@@ -236,11 +246,12 @@ class Writer:
         except MadeAnewError:
             self.nowhere.clear()  # of the topic that was
             self.displace(set(self.mine))
-        except (FencedError, LostError):
+        except (FencedError, LostError) as error:
+            self.world.fenced += isinstance(error, FencedError)
             return
 
     def look(self, wanted: set[Partition]) -> dict[Partition, Any]:
-        found = locate(wanted, {TOPIC: self.topic_id}, {TOPIC: self.bronze}, self.dead)
+        found = locate(wanted, {TOPIC: self.topic_id}, {TOPIC: self.bronze}, self.dead, NO_ROWS, lambda _topic: NO_ROWS)
         for partition in wanted:
             record_gap(partition, self.topic_id, self.bronze, self.gaps, partial(self._gap, partition[1]))
         return found
@@ -267,13 +278,13 @@ class Writer:
             return
         batch, self.batch = self.batch, None
         every = [(r.partition, o, v or b"") for r in batch.runs for o, _, _, v in r.messages()]
-        dead = [Dead(*m) for m in every if self.world.is_bad(m[2], m[1])]
+        dead = [Dead(*m) for m in every if self.is_bad(m[2], m[1])]
         topic_id = self.topic_id
         try:
             self.check()
             self.bronze.around = lambda when: around("bronze", when)
             self.dead.around = lambda when: around("dead", when)
-            good = [m for m in every if not self.world.is_bad(m[2], m[1]) and not batch.already_dead(m[0], m[1])]
+            good = [m for m in every if not self.is_bad(m[2], m[1]) and not batch.already_dead(m[0], m[1])]
             delivered = deliver(
                 batch,
                 topic_id,
@@ -282,9 +293,11 @@ class Writer:
                 self.dead,
                 bronze_rows=lambda: [Row(topic_id, *m) for m in good],
                 dead_rows=lambda found: [Row(topic_id, d.partition, d.offset, d.value) for d in found],
+                no_rows=NO_ROWS,
             )
         except (FencedError, LostError, MadeAnewError) as error:
             self.core.ended(batch)
+            self.world.fenced += isinstance(error, FencedError)
             if isinstance(error, MadeAnewError):
                 self.nowhere.clear()
             self.displace(set(self.mine))
@@ -334,8 +347,17 @@ FAULTS = [
     for table in ("dead", "bronze")
     for when in ("before", "after")
 ]
+some = st.lists(st.booleans(), min_size=1, max_size=4)
+"""Messages, and whether each is bad."""
+nths = st.integers(1, 2)
+"""A flush with dead letters commits to bronze twice: it counts the burial, and then adds the rows."""
 some_partitions = st.sets(st.sampled_from(PARTITIONS), min_size=1)
 who = st.sampled_from(WRITERS)
+HAPPENS = (
+    *("crashes", "zombies", "rebalances", "fenced", "expiries", "topics made anew", "judged otherwise", "rows landed"),
+    *("faults of a commit", "commits across another's", "faults of a look", "burials", "burials ended by another"),
+)
+"""What must have happened in many schedules; else they prove less than they say."""
 
 
 class Everything(RuleBasedStateMachine):
@@ -344,6 +366,8 @@ class Everything(RuleBasedStateMachine):
     Kind: ClassVar[type[Writer]] = Writer
     happened: ClassVar[Counter[str]] = Counter()
     """How often, in all schedules."""
+    asked: ClassVar[frozenset[str]] = frozenset({"lost", "doubled"})
+    """What is looked for."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -387,45 +411,63 @@ class Everything(RuleBasedStateMachine):
         writer.take()
         writer.commit()
 
-    @rule(who=who, most=st.integers(1, 7))
-    def begin(self, who: int, most: int) -> None:
-        """All of a turn but its end: a batch is under way, as long as it likes."""
+    @rule(who=who, most=st.integers(1, 7), bad=some)
+    def begin(self, who: int, most: int, bad: list[bool]) -> None:
+        """All of a turn but its end: a batch is under way, as long as it likes. There is something to read."""
         writer = self.writers[who]
+        if not writer.mine:
+            self.assign(who, set(PARTITIONS))
         writer.locate()
         writer.place()
+        mine = sorted(p for _, p in writer.mine)
+        self.world.produce(mine[len(bad) % len(mine)], bad, 0)
         writer.read(most)
         writer.take()
 
-    @rule(who=who, fault=st.sampled_from(FAULTS), most=st.integers(1, 7))
-    def commit_with_a_fault(self, who: int, fault: tuple[type[Exception], str, str], most: int) -> None:
+    @rule(who=who, fault=st.sampled_from(FAULTS), nth=nths, most=st.integers(1, 7), bad=some)
+    def commit_with_a_fault(
+        self, who: int, fault: tuple[type[Exception], str, str], nth: int, most: int, bad: list[bool]
+    ) -> None:
         error, table, when = fault
         if self.writers[who].batch is None:
-            self.begin(who, most)
+            self.begin(who, most, bad)
+        times: list[str] = []
 
         def around(at: str, then: str) -> None:
             if (at, then) == (table, when):
-                self.happened["faults of a commit"] += 1
-                raise error
+                times.append(at)
+                if len(times) == nth:
+                    self.happened["faults of a commit"] += 1
+                    raise error
 
         try:
             self.writers[who].commit(around)
         except CrashError:
+            self.happened["crashes"] += 1
             self.crash(who)
 
-    @rule(who=who, other=who, most=st.integers(1, 7))
-    def commit_across_another(self, who: int, other: int, most: int) -> None:
-        """Another does a whole turn between this one's look at the table and its commit."""
+    @rule(who=who, other=who, nth=st.integers(1, 3), only_looks=st.booleans(), most=st.integers(1, 7), bad=some)
+    def commit_across_another(
+        self, who: int, other: int, nth: int, only_looks: bool, most: int, bad: list[bool]
+    ) -> None:
+        """Another does a turn, or a look, between this one's look at a table and its commit: to count a burial, to
+        bury, or to land.
+        """
         if who == other:
             return
         if self.writers[who].batch is None:
-            self.begin(who, most)
-        done: list[str] = []
+            self.begin(who, most, bad)
+        seen: list[str] = []
 
         def around(_table: str, when: str) -> None:
-            if when == "before" and not done:
-                self.happened["commits across another's"] += 1
-                done.append(when)
-                self.go_on(other, most)
+            if when == "before":
+                seen.append(when)
+                if len(seen) == nth:
+                    self.happened["commits across another's"] += 1
+                    if only_looks:
+                        self.writers[other].locate()
+                    else:
+                        self.go_on(other, most)
 
         self.writers[who].commit(around)
 
@@ -446,8 +488,9 @@ class Everything(RuleBasedStateMachine):
     @rule(who=who)
     def crash(self, who: int) -> None:
         """Gone with all it held; the one that comes instead takes what it had."""
-        self.happened["crashes"] += 1
-        had = {p for _, p in self.writers[who].mine}
+        it = self.writers[who]
+        self.happened["crashes"] += bool(it.batch or it.core.buffered or it.located)
+        had = {p for _, p in it.mine}
         self.writers[who] = self.Kind(self.world)
         self.writers[who].assign(had)
 
@@ -462,29 +505,49 @@ class Everything(RuleBasedStateMachine):
     @rule(who=who, partitions=some_partitions)
     def assign(self, who: int, partitions: set[int]) -> None:
         """Also what another still believes to have: that one is a zombie from here on."""
-        self.happened["zombies"] += any((TOPIC, p) in w.mine for w in self.writers for p in partitions)
+        others = [w for n, w in enumerate(self.writers) if n != who]
+        self.happened["zombies"] += any((TOPIC, p) in w.mine for w in others for p in partitions)
         self.writers[who].assign(partitions)
 
     @rule(partitions=some_partitions, giver=who, taker=who)
     def rebalance(self, partitions: set[int], giver: int, taker: int) -> None:
-        self.happened["rebalances"] += 1
+        had = any((TOPIC, p) in self.writers[giver].mine for p in partitions)
+        self.happened["rebalances"] += had and giver != taker
         self.writers[giver].revoke(partitions)
         self.writers[taker].assign(partitions)
 
-    def broken(self, *, lost: bool = True, doubled: bool = True) -> list[str]:
+    def landed(self) -> list[tuple[str, int, int]]:
+        """Topic id, partition and offset of each row, in bronze or dead letters."""
+        return [(r.topic_id, r.partition, r.offset) for r in [*self.world.bronze.rows, *self.world.dead.rows]]
+
+    def passed(self, topic_id: str, partition: int) -> int:
+        """The next offset that would be read."""
         world = self.world
-        landed = Counter((r.topic_id, r.partition, r.offset) for r in [*world.bronze.rows, *world.dead.rows])
-        found = [f"doubled {at}" for at, n in landed.items() if n > 1] if doubled else []
-        gone = {(r.topic_id, r.partition, r.offset) for r in world.gaps.rows}
+        return world.bronze.positions(len(world.bronze.commits)).get(app_id(TOPIC, topic_id, partition), 0)
+
+    def gone(self) -> set[tuple[str, int, int]]:
+        """What is said to have been deleted before it was landed."""
+        world = self.world
+        found = {(r.topic_id, r.partition, r.offset) for r in world.gaps.rows}
         positions = world.bronze.positions(len(world.bronze.commits))
         for topic_id, p, first, end in gaps_passed(positions, TOPIC):  # to be recorded by whoever comes next
-            gone |= {(topic_id, p, offset) for offset in range(first, end)}
-        for p in PARTITIONS if lost else ():
-            passed = positions.get(app_id(TOPIC, world.topic_id, p), 0)
-            log = world.logs[world.topic_id][p]
-            missing = [o for o in log if o < passed and (world.topic_id, p, o) not in landed.keys() | gone]
-            found += [f"lost {p}/{o}" for o in missing]
+            found |= {(topic_id, p, offset) for offset in range(first, end)}
         return found
+
+    def broken(self) -> list[str]:
+        """What is wrong with the tables as they are, of what is looked for."""
+        world = self.world
+        landed, gone = Counter(self.landed()), self.gone()
+        found = [f"doubled {at}" for at, n in landed.items() if n > 1]
+        for topic_id, logs in world.logs.items():
+            for p, log in logs.items():
+                passed = self.passed(topic_id, p)
+                places = [(topic_id, p, o) for o in log if o < passed]
+                found += [f"lost {at}" for at in places if at not in landed and at not in gone]
+                if topic_id == world.topic_id:
+                    there = [(topic_id, p, o) for o in log if o >= world.starts[p]]
+                    found += [f"lost {at}: said to be gone, and in the log" for at in there if at in gone]
+        return [what for what in found if what.split()[0] in self.asked]
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
@@ -524,35 +587,37 @@ class ExactlyOnce(Everything):
 
     def teardown(self) -> None:
         super().teardown()
+        world = self.world
         self.happened["schedules"] += 1
+        self.happened["fenced"] += world.fenced
+        self.happened["burials"] += sum(bool(rows) for _, rows in world.dead.commits)
+        self.happened["burials ended by another"] += sum(not rows for _, rows in world.dead.commits)
+        self.happened["rows landed"] += len(world.bronze.rows)
         if (count := self.happened["schedules"]) % EVERY == 0:
             print(f"{count:,} of {SCHEDULES:,} schedules, 0 lost, 0 doubled", file=sys.stderr, flush=True)
         if count == SCHEDULES:
             what = ", ".join(f"{n:,} {name}" for name, n in sorted(self.happened.items()))
             print(f"0 lost, 0 doubled in all: {what}", file=sys.stderr, flush=True)
+            assert SCHEDULES < EVERY or set(HAPPENS) <= {name for name, n in self.happened.items() if n}, what
 
-    @rule()
-    def upgrade(self) -> None:
-        """A release later, what was an event is none and the other way round, for every third offset.
-
-        The writers of before have ended: of two that judge otherwise, one could bury what the other lands.
-        """
-        for writer in WRITERS:
-            self.crash(writer)
-        self.world.is_bad = lambda value, offset: value.startswith(b"bad") is not (offset % 3 == 0)
+    @rule(who=who, offsets=st.sampled_from((None, 0, 1, 2)))
+    def judge_otherwise(self, who: int, offsets: int | None) -> None:
+        """What was an event is none and the other way round: it has learnt of a column, or is of another release."""
+        self.happened["judged otherwise"] += 1
+        self.writers[who].otherwise = offsets
 
     @rule(
         who=who,
         error=st.sampled_from((CrashError, LostError)),
-        table=st.sampled_from(("bronze", "gaps")),
+        table=st.sampled_from(("bronze", "dead", "gaps")),
         when=st.sampled_from(("before", "after")),
     )
     def locate_with_a_fault(self, who: int, error: type[Exception], table: str, when: str) -> None:
-        """Where a gap is passed, these are commits."""
+        """Where a gap is passed, or another's burial ended, these are commits."""
 
         def around(at: str, then: str) -> None:
             if (at, then) == (table, when):
-                self.happened["faults at a gap"] += 1
+                self.happened["faults of a look"] += 1
                 raise error
 
         try:
@@ -594,20 +659,13 @@ class WrongLoses(Everything):
     """The wrong writer, asked for losses only."""
 
     Kind = ByFirstOffset
-    wrong: ClassVar[dict[str, bool]] = {"lost": True, "doubled": False}
+    asked = frozenset({"lost"})
 
-    def broken(self, *, lost: bool = True, doubled: bool = True) -> list[str]:
-        world = self.world
-        landed = Counter((r.topic_id, r.partition, r.offset) for rows in world.files.values() for r in rows)
-        found = []
-        if self.wrong["doubled"]:
-            found += [f"doubled {at}" for at, n in landed.items() if n > 1]
-        if self.wrong["lost"]:
-            for p in PARTITIONS:
-                passed = world.committed.get((world.topic_id, p), 0)
-                log = world.logs[world.topic_id][p]
-                found += [f"lost {p}/{o}" for o in log if o < passed and (world.topic_id, p, o) not in landed]
-        return found
+    def landed(self) -> list[tuple[str, int, int]]:
+        return [(r.topic_id, r.partition, r.offset) for rows in self.world.files.values() for r in rows]
+
+    def passed(self, topic_id: str, partition: int) -> int:
+        return self.world.committed.get((topic_id, partition), 0)
 
     def teardown(self) -> None:
         self.finish()
@@ -617,7 +675,7 @@ class WrongLoses(Everything):
 class WrongDoubles(WrongLoses):
     """The wrong writer, asked for doubles only."""
 
-    wrong: ClassVar[dict[str, bool]] = {"lost": False, "doubled": True}
+    asked = frozenset({"doubled"})
 
 
 @pytest.mark.parametrize(("machine", "word"), [(WrongLoses, "lost"), (WrongDoubles, "doubled")])

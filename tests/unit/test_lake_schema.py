@@ -164,13 +164,28 @@ def test_any_time_stamp_ends_in_bronze_or_dead_letters(timestamp: int) -> None:
     assert (landed, buried) == ((1, 0) if timestamp >= AT_MS else (0, 1))
 
 
-@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59"])
-def test_absurd_times_within_an_event_do_not_stop_its_neighbours(at: str) -> None:
-    decoded = Decoder(PLAYS).decode([run(play(0), play(1, started_at=at), play(2, ended_at=at), play(3))])
+@pytest.mark.parametrize("block", [0, 200])
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-23:59"]
+)
+def test_absurd_times_within_an_event_do_not_stop_its_neighbours(at: str, block: int) -> None:
+    """Every file of what lands can be written: its bounds are rounded up, and the end of time has no after."""
+    others = [play(n + 4) for n in range(block)]
+    decoded = Decoder(PLAYS).decode([run(play(0), play(1, started_at=at), play(2, ended_at=at), play(3), *others)])
     table = bronze_rows(PLAYS, decoded.rows, "id")
     table.validate(full=True)
-    assert table.num_rows + len(decoded.dead) == 4
-    assert {0, 3} <= set(table["_kafka_offset"].to_pylist())
+    assert [d.offset for d in decoded.dead] == [1, 2]
+    assert sum(json.loads(file.stats)["numRecords"] for file in files(table)) == block + 2
+
+
+def test_the_first_and_the_last_time_that_land() -> None:
+    first, last = "0001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"
+    [file] = files(rows(play(0, started_at=first, ended_at=last)))
+    stats = json.loads(file.stats)
+    assert (stats["minValues"]["started_at"], stats["maxValues"]["ended_at"]) == (
+        "0001-01-01T00:00:00.000Z",
+        "9999-01-01T00:00:00.000Z",
+    )
 
 
 def test_one_file_for_each_hour_with_the_bounds_of_its_rows() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -69,3 +70,37 @@ def test_every_value_lies_between_what_is_said(chunks: list[list[dict[str, Any]]
 def test_a_long_text_is_bounded_by_its_beginning() -> None:
     found = said([[{"text": "a" * 100}], [{"text": "b" * 100}]])
     assert (found["minValues"]["text"], found["maxValues"]["text"]) == ("a" * 64, "b" * 63 + "c")
+
+
+def test_columns_of_other_programs_have_bounds_that_json_can_say() -> None:
+    """Compaction writes their rows anew, too."""
+    schema = pa.schema(
+        [
+            ("price", pa.decimal128(20, 2)),
+            ("on", pa.date32()),
+            ("share", pa.float64()),
+            ("rating", pa.int16()),
+            ("tags", pa.list_(pa.string())),
+            ("none", pa.float32()),
+        ]
+    )
+    rows: list[dict[str, Any]] = [
+        {"price": Decimal("123456789012345678.25"), "on": date(2026, 1, 2), "share": float("inf"), "rating": 3},
+        {"price": Decimal("-3.50"), "on": date(2025, 1, 2), "share": 1.5, "rating": -4, "tags": ["a"]},
+        {"share": float("nan"), "none": float("nan")},
+    ]
+    statistics = Statistics(schema)
+    statistics.add(pa.Table.from_pylist(rows, schema))
+
+    def never(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(statistics.json(schema), parse_constant=never)
+    low, high = found["minValues"], found["maxValues"]
+    assert low["price"] < rows[1]["price"] < rows[0]["price"] < high["price"]
+    assert (low["on"], high["on"]) == ("2025-01-02", "2026-01-02")
+    assert (low["rating"], high["rating"]) == (-4, 3)
+    assert low["share"] <= 1.5 < 1e308 < high["share"]
+    assert low["none"] < high["none"]
+    assert "tags" not in low.keys() | high.keys()
+    assert found["nullCount"]["tags"] == 2

@@ -35,7 +35,7 @@ def test_counts_what_is_read_and_what_is_committed() -> None:
     read = run(0, 1, 2)
     metrics.polled(Polled([read]))
     core.add([read], 0)
-    metrics.flushed(core.take(TOPIC), Flushed(2, 1, "why", {0: 3}, 1000, 300, 0, 0.2, 0.6, 0.4))
+    metrics.flushed(core.take(TOPIC), Flushed(2, 1, "why", {0: 3}, 1000, 300, 0.2, 0.6, 0.4))
     assert value(metrics, "consumed_messages_total", topic=TOPIC) == 3
     assert value(metrics, "consumed_bytes_total", topic=TOPIC) == 24
     assert value(metrics, "written_rows_total", topic=TOPIC) == 2
@@ -64,7 +64,7 @@ def test_lag_is_from_the_lake_to_the_claimed_end_of_our_partitions_only() -> Non
     core = Core(Limits(10, 10, 10**6, 10))
     core.assign({(TOPIC, 0): Position(5, None), (TOPIC, 1): Position(0, None), (TOPIC, 2): Position(0, None)})
     ends = {TopicPartition(TOPIC, 0): 25, TopicPartition(TOPIC, 1): 7}
-    mine = core.assigned
+    mine = set(core.reading())
     metrics.turn(core, mine, ends.get, 0)
     assert value(metrics, "lag_messages", topic=TOPIC, partition="0") == 20
     assert value(metrics, "lag_messages", topic=TOPIC, partition="1") == 7
@@ -91,17 +91,17 @@ def test_the_oldest_row_ages_until_it_is_committed_also_while_the_loop_stands_st
     metrics = Metrics(lambda: now)
     core = Core(Limits(10, 10, 10**6, 10))
     core.assign({(TOPIC, 0): Position(0, None)})
-    metrics.turn(core, core.assigned, lambda _tp: None, now)
+    metrics.turn(core, set(core.reading()), lambda _tp: None, now)
     assert value(metrics, "oldest_unflushed_seconds") == 0
     core.add([run(0)], now)
-    metrics.turn(core, core.assigned, lambda _tp: None, now)
+    metrics.turn(core, set(core.reading()), lambda _tp: None, now)
     now = 130.0
     assert value(metrics, "oldest_unflushed_seconds") == 30
     batch = core.take(TOPIC)
-    metrics.turn(core, core.assigned, lambda _tp: None, now)
+    metrics.turn(core, set(core.reading()), lambda _tp: None, now)
     assert value(metrics, "oldest_unflushed_seconds") == 30, "being written is not written"
     core.done(batch, {})
-    metrics.turn(core, core.assigned, lambda _tp: None, now)
+    metrics.turn(core, set(core.reading()), lambda _tp: None, now)
     assert value(metrics, "oldest_unflushed_seconds") == 0
 
 
@@ -135,7 +135,7 @@ def test_rows_that_a_failure_made_us_drop_keep_their_age() -> None:
     core.add([run(0)], now)
     batch = core.take(TOPIC)
     core.done(batch, {})
-    metrics.flushed(batch, Flushed(1, 0, "", {}, 1, 0, 0, 0.1, 0.1, 0.1))
+    metrics.flushed(batch, Flushed(1, 0, "", {}, 1, 0, 0.1, 0.1, 0.1))
     assert turn() == 0
     # A commit that was said to have failed and had not: nothing is read again.
     core.mark_behind([(TOPIC, 0)])

@@ -260,7 +260,7 @@ def test_leftovers_are_found_by_their_mark(begin: Start, tmp_path: Path) -> None
     home.mkdir()
     other.mkdir()
     recorded, forgotten, foreign = begin(SLEEP, home), begin(SLEEP, home), begin(SLEEP, other)
-    wait_for(lambda: len(leftovers(home, [])) == 2)
+    wait_for(lambda: len(leftovers(home, [])) == 2 and len(leftovers(other, [])) == 1)  # begun: the mark is there
     assert [p.pid for p in leftovers(home, [recorded.pid])] == [forgotten.pid]
     assert [p.pid for p in leftovers(other, [])] == [foreign.pid]
     forgotten.send_signal(signal.SIGKILL)
@@ -304,6 +304,31 @@ def test_a_remembered_port_is_waited_for() -> None:
     with socket.create_server((ports.LOOPBACK, port)):
         assert ports.settle(known, "broker", 0) != port
     assert known["broker"] != port
+
+
+def test_a_port_that_another_command_is_about_to_serve_on_is_not_chosen() -> None:
+    """Two that began together chose the same port, and one told the address of the other's server."""
+    usual = ports.choose(1)[0]
+    first, second = ports.Claims(), ports.Claims()
+    try:
+        assert ports.settle({}, "api", 0, usual, free=first.free) == usual
+        assert ports.settle({}, "api", 0, usual, free=first.free) == usual, "it is its own"
+        assert ports.settle({}, "api", 0, usual, free=second.free) != usual
+        with pytest.raises(PlaylakeError, match=f"Port {usual} is taken"):
+            ports.settle({}, "api", usual, free=second.free)
+        first.close()
+        assert ports.settle({}, "api", 0, usual, free=second.free) == usual
+        with socket.create_server((ports.LOOPBACK, usual)):
+            assert not second.free(usual), "claimed, but another program listens"
+    finally:
+        first.close()
+        second.close()
+
+
+def test_claims_are_made_where_no_folder_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none" / "such"))
+    port = ports.choose(1)[0]
+    assert ports.Claims().free(port)
 
 
 def test_a_port_with_a_listener_is_not_free() -> None:

@@ -52,6 +52,10 @@ class Log:
         assert cached
         return 0, self.claims[TopicPartition(tp.topic, tp.partition)]
 
+    def pause(self, partitions: list[ck.TopicPartition]) -> None:
+        for p in partitions:
+            del self.asked[TopicPartition(p.topic, p.partition)]
+
     def close(self) -> None: ...
 
 
@@ -60,7 +64,8 @@ def settings() -> Settings:
     return Settings(_env_file=None, kafka_bootstrap="127.0.0.1:1")
 
 
-def use(monkeypatch: pytest.MonkeyPatch, log: Log, *, answers: bool = True) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, log: Log, *, answers: bool = True, at_work: bool = True) -> None:
+    monkeypatch.setattr(offsets, "at_work", lambda *_: at_work)
     monkeypatch.setattr(offsets, "client", lambda *_, **__: log)
     monkeypatch.setattr(offsets, "answers", lambda *_: answers)
 
@@ -117,6 +122,7 @@ def test_a_fetch_that_never_returns_holds_up_its_own_connection_only(
 
     monkeypatch.setattr(offsets, "client", client)
     monkeypatch.setattr(offsets, "answers", lambda *_: True)
+    monkeypatch.setattr(offsets, "at_work", lambda *_: True)
     seen: list[int] = []
     with pytest.raises(UnavailableError, match="no data of t/0"):
         read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05, on_progress=seen.append)
@@ -137,3 +143,13 @@ def test_a_broker_that_is_gone(monkeypatch: pytest.MonkeyPatch, settings: Settin
     use(monkeypatch, Log({BROKEN: 3}, {BROKEN: 9}), answers=False)
     with pytest.raises(UnavailableError, match="does not answer"):
         read_offsets(settings, {"t": 1}, stall_s=0.05)
+
+
+def test_a_broker_that_stands_still_is_not_one_that_gives_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    """It takes connections, and the half that was read was compared as if it were all."""
+    log = Log({BROKEN: 3, WHOLE: 5, EMPTY: 0}, {BROKEN: 9, WHOLE: 5, EMPTY: 0})
+    use(monkeypatch, log, at_work=False)
+    with pytest.raises(UnavailableError):
+        read_offsets(settings, {"t": 2, "u": 1}, stall_s=0.05)

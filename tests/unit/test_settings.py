@@ -93,6 +93,8 @@ def test_wrong_values_do_not_hide_contradictions(monkeypatch: pytest.MonkeyPatch
     ("values", "named"),
     [
         ({"api_port": "8000", "s3_port": "8000"}, ["PLAYLAKE_API_PORT", "PLAYLAKE_S3_PORT"]),
+        ({"s3_bucket": "Bad_Bucket!"}, ["PLAYLAKE_S3_BUCKET", "'Bad_Bucket!' is no name of a bucket"]),
+        ({"flush_seconds": "inf"}, ["PLAYLAKE_FLUSH_SECONDS"]),
         ({"s3_endpoint": "store:9000"}, ["PLAYLAKE_S3_ENDPOINT"]),
         ({"redis_url": "http://cache"}, ["PLAYLAKE_REDIS_URL"]),
         (
@@ -132,6 +134,12 @@ def test_cloud_refuses_passwords_in_the_clear(monkeypatch: pytest.MonkeyPatch) -
 def test_stray_variable_did_you_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAYLAKE_FLUSH_ROW", "5")
     assert "PLAYLAKE_FLUSH_ROW is no setting; did you mean PLAYLAKE_FLUSH_ROWS?" in problems()
+
+
+def test_what_only_begins_like_a_setting_is_likened_to_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYLAKE_FOO", "5")
+    assert "PLAYLAKE_FOO is no setting" in problems()
+    assert "did you mean" not in problems()
 
 
 def test_stray_variable_in_dotenv() -> None:

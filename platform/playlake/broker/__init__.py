@@ -2,8 +2,10 @@
 
 from playlake.broker.admin import Admin, TopicInfo
 from playlake.broker.client import TopicPartition
-from playlake.broker.consume import Consumer, Polled
+from playlake.broker.config import withheld
+from playlake.broker.consume import Consumer
 from playlake.broker.offsets import log_starts, read_offsets
+from playlake.broker.polled import Polled
 from playlake.broker.produce import Producer
 from playlake.broker.waiting import Waiting, waiting
 
@@ -18,4 +20,5 @@ __all__ = [
     "log_starts",
     "read_offsets",
     "waiting",
+    "withheld",
 ]

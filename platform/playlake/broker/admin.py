@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
+import uuid
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import confluent_kafka as ck
-import confluent_kafka.admin
 import kafka.admin
 import kafka.errors
 from kafka import KafkaAdminClient
@@ -18,6 +16,7 @@ from playlake.broker import config
 from playlake.errors import PlaylakeError
 from playlake.settings import Settings
 
+_NO_ID = str(uuid.UUID(int=0))
 _NO_SUCH_TOPIC = kafka.errors.UnknownTopicOrPartitionError.errno
 
 
@@ -35,6 +34,16 @@ def answers(settings: Settings, timeout_s: float) -> bool:
     return any(config.listens(server, timeout_s) for server in config.bootstrap(settings).split(","))
 
 
+class _Client(KafkaAdminClient):  # type: ignore[misc]
+    def _process_acl_operations(self, described: Any) -> Any:
+        """What may be done to a group is asked with each description, and Tansu 0.6 answers with bits that are none.
+
+        librdkafka reads them, but its questions to a group's coordinator end the process where the connection goes at
+        that moment: https://github.com/confluentinc/librdkafka/issues/4605
+        """
+        return described
+
+
 class Admin:
     """Looks after topics and groups.
 
@@ -48,7 +57,7 @@ class Admin:
             raise config.down(settings, "no connection")
         milliseconds = int(settings.kafka_timeout_s * 1000)
         try:
-            self._client: Any = KafkaAdminClient(
+            self._client: Any = _Client(
                 **config.kafka_python(settings), bootstrap_timeout_ms=milliseconds, request_timeout_ms=milliseconds
             )
         except kafka.errors.KafkaError as error:
@@ -61,16 +70,21 @@ class Admin:
         self._client.close()
 
     def topics(self, names: tuple[str, ...]) -> dict[str, TopicInfo]:
-        """Those of ``names`` that exist."""
+        """Those of ``names`` that exist.
+
+        :raises PlaylakeError: when the broker gives topics no ids: one made anew could not be told from the one before.
+        """
         try:
             found = self._client.describe_topics(list(names))
         except kafka.errors.KafkaError as error:
             raise config.down(self._settings, type(error).__name__) from error
-        return {
-            t["name"]: TopicInfo(t["name"], str(t["topic_id"]), len(t["partitions"]))
-            for t in found
-            if t["error_code"] == 0
-        }
+        there = [t for t in found if t["error_code"] == 0]
+        if nameless := [t["name"] for t in there if str(t.get("topic_id") or _NO_ID) == _NO_ID]:
+            raise PlaylakeError(
+                f"The broker gives its topics no ids ({', '.join(nameless)}): a topic made anew could not be told from"
+                " the one before, and its messages would be passed over. Kafka has them since 2.8 (KIP-516)."
+            )
+        return {t["name"]: TopicInfo(t["name"], str(t["topic_id"]), len(t["partitions"])) for t in there}
 
     def delete_group(self, group: str) -> str:
         """Delete a consumer group; the name of Kafka's error where it was not, else nothing.
@@ -84,6 +98,26 @@ class Admin:
         except kafka.errors.KafkaError as error:
             raise config.down(self._settings, type(error).__name__) from error
         return "" if said == "OK" else said
+
+    def forming(self, group: str) -> bool:
+        """Whether Tansu gives out the parts of a group just now: it says so in a word that is no state of Kafka's.
+
+        :raises UnavailableError: when the broker does not answer.
+        """
+        return self._state(group) == "Unknown"
+
+    def forget_if_empty(self, group: str) -> bool:
+        """Delete a group that nobody is in; whether it was. What goes with it are the offset hints.
+
+        :raises UnavailableError: when the broker does not answer.
+        """
+        return self._state(group) == "Empty" and not self.delete_group(group)
+
+    def _state(self, group: str) -> str:
+        try:
+            return str(self._client.describe_groups([group])[group]["group_state"])
+        except kafka.errors.KafkaError as error:
+            raise config.down(self._settings, type(error).__name__) from error
 
     def remove_members(self, group: str, members: list[str]) -> int:
         """Leave a consumer group for others; how many of them were in it.
@@ -122,35 +156,3 @@ class Admin:
                 raise config.down(self._settings, "its new topics do not appear")
             time.sleep(0.05)
         return found
-
-
-class Groups:
-    """What a group's coordinator says of it, asked by librdkafka: kafka-python can't read Tansu's answer.
-
-    :raises UnavailableError: from each method, when the broker does not answer.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = ck.admin.AdminClient(config.librdkafka(settings))
-
-    def forming(self, group: str) -> bool:
-        """Whether Tansu gives out the parts of a group just now: it says so in a word that no Kafka client knows."""
-        return self._state(group) is ck.ConsumerGroupState.UNKNOWN
-
-    def forget_if_empty(self, group: str) -> bool:
-        """Delete a group that nobody is in; whether it was. What goes with it are the offset hints."""
-        if self._state(group) is not ck.ConsumerGroupState.EMPTY:
-            return False
-        self._told(self._client.delete_consumer_groups([group], request_timeout=self._settings.kafka_timeout_s)[group])
-        return True
-
-    def _state(self, group: str) -> ck.ConsumerGroupState:
-        timeout = self._settings.kafka_timeout_s
-        return self._told(self._client.describe_consumer_groups([group], request_timeout=timeout)[group]).state
-
-    def _told(self, asked: Future[Any]) -> Any:
-        try:
-            return asked.result(2 * self._settings.kafka_timeout_s)
-        except (ck.KafkaException, TimeoutError) as error:
-            raise config.down(self._settings, error) from error

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.settings import Settings
-
-_LIBRDKAFKA = logging.getLogger("librdkafka")
-_LIBRDKAFKA.addHandler(logging.NullHandler())
-_LIBRDKAFKA.propagate = False
 
 _NAP_SECONDS = 0.01
 
@@ -41,7 +36,6 @@ def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], N
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 1500,
             "fetch.message.max.bytes": 16 * 1024 * 1024,
-            "logger": _LIBRDKAFKA,
             "error_cb": on_error,
             **extra,
         }
@@ -55,6 +49,24 @@ def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:
     except ck.KafkaException:  # the client does not know the partition yet
         return None
     return low_high[1] if low_high and low_high[1] >= 0 else None
+
+
+def at_work(settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = 10.0) -> bool:
+    """Whether the broker says where these partitions begin and end: one that is frozen takes connections and does not.
+
+    On Tansu its object store must answer, too. Asked on a connection of its own: on one where a fetch hangs, all that
+    is asked after it waits.
+    """
+    asking = client(settings, "playlake-reader", lambda _error: None)
+    try:
+        return all(
+            asking.get_watermark_offsets(ck.TopicPartition(*tp), timeout=timeout_s, cached=False) is not None
+            for tp in partitions
+        )
+    except ck.KafkaException:
+        return False
+    finally:
+        asking.close()
 
 
 def no_data(partitions: Sequence[TopicPartition]) -> str:

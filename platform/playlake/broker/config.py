@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
+
+P = TypeVar("P", bound=tuple[str, int])
 
 _BACKOFF_MS = 1000
 """Most that a client waits before it knocks at a broker again. The clients' own limits (30 s and 10 s) make of a server
@@ -49,6 +52,7 @@ def librdkafka(settings: Settings) -> dict[str, Any]:
         "bootstrap.servers": bootstrap(settings),
         "security.protocol": settings.kafka_security_protocol,
         "client.id": "playlake",
+        "log_level": 0,  # its errors come as errors of the calls, its lines would be in nobody's format
         "reconnect.backoff.max.ms": _BACKOFF_MS,
     }
     if settings.kafka_security_protocol.startswith("SASL"):
@@ -75,16 +79,30 @@ def listens(address: str, timeout_s: float = 1.0) -> bool:
         return False
 
 
+def withheld(settings: Settings, claims: Mapping[P, int]) -> UnavailableError:
+    """The error that says that the broker claims messages and does not give them.
+
+    :param claims: by topic and partition, how many.
+    """
+    (topic, partition), count = max(claims.items(), key=lambda item: item[1])
+    more = f", and of {len(claims) - 1} more partitions" if len(claims) > 1 else ""
+    return UnavailableError(
+        f"The broker at {bootstrap(settings)} claims {count:,} more messages of {topic}/{partition}{more} and gives"
+        " none of them: it stands still, or has lost them. See that it is well (`playlake status`), and run this again."
+    )
+
+
 def down(settings: Settings, reason: object) -> UnavailableError:
     """The error that says the broker does not answer."""
     if settings.profile == "embedded" and settings.s3_endpoint and not listens(settings.s3_endpoint):
         return UnavailableError(
             f"The broker at {bootstrap(settings)} does not answer ({reason}): the object store in which it keeps its"
-            f" log is away ({settings.s3_endpoint}). Start it with `playlake up`, and run this again."
+            f" log is away ({settings.s3_endpoint}).",
+            "Start it with `playlake up`, and run this again.",
         )
     what_to_do = (
         "See `playlake status`, start it with `playlake up`, and run this again."
         if settings.profile == "embedded"
         else "See that it runs and that the PLAYLAKE_KAFKA_… settings are right, and run this again."
     )
-    return UnavailableError(f"The broker at {bootstrap(settings)} does not answer ({reason}). {what_to_do}")
+    return UnavailableError(f"The broker at {bootstrap(settings)} does not answer ({reason}).", what_to_do)

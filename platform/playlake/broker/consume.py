@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import confluent_kafka as ck
 
 from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import Admin, answers
-from playlake.broker.client import TopicPartition, claimed_end, client, no_data, take
+from playlake.broker.client import TopicPartition, at_work, claimed_end, client, no_data, take
 from playlake.broker.membership import Member, forget_the_last_leader, leave_for_the_dead
+from playlake.broker.patience import PATIENT_MS, Watch
+from playlake.broker.polled import Polled, runs
 from playlake.errors import UnavailableError
-from playlake.records import Run
 from playlake.settings import Settings
 
 _log = log.get("broker")
 
-_JOIN_SECONDS = 20.0
+_GROUP_SECONDS = 20.0
 """A member that was killed is waited for as long as its session lasts, and then Tansu takes three seconds more."""
+_LEAVE_SECONDS = 8.0
+"""librdkafka gives the broker five for the word that one leaves."""
 _GONE = (ck.KafkaError._ALL_BROKERS_DOWN, ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE)
 
 
-_FETCHING = {
+FETCHING = {
     # Of all partitions together. More is fetched than this by one answer, which has room for any one message.
     "queued.max.messages.kbytes": 8 * 1024,
     "fetch.max.bytes": 12 * 1024 * 1024,
@@ -35,52 +37,13 @@ _FETCHING = {
 }
 
 
-@dataclass(slots=True)
-class Polled:
-    """What one poll brought."""
-
-    runs: list[Run] = field(default_factory=list)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
-    """Partitions whose end was reached, and the offset of that end."""
-    nowhere: list[TopicPartition] = field(default_factory=list)
-    """Partitions whose log does not have the offset at which reading was to go on."""
-
-    def __len__(self) -> int:
-        return sum(map(len, self.runs))
-
-
-def _runs(messages: list[ck.Message]) -> Iterator[Run]:
-    """Messages without errors as runs of one partition each."""
-    topics, partitions = [m.topic() for m in messages], [m.partition() for m in messages]
-    start = 0
-    for (topic, partition), same in groupby(zip(topics, partitions, strict=True)):
-        stop = start + sum(1 for _ in same)
-        part = messages[start:stop] if stop - start < len(messages) else messages
-        stamps = [m.timestamp()[1] for m in part]
-        if min(stamps) < 0:  # none, or one from before 1970
-            stamps = [_timestamp(m) for m in part]
-        yield Run.of(
-            topic,
-            partition,
-            [m.offset() for m in part],
-            stamps,
-            [m.key() for m in part],
-            [m.value() for m in part],
-        )
-        start = stop
-
-
-def _timestamp(message: ck.Message) -> int:
-    kind, at = message.timestamp()
-    return int(time.time() * 1000) if kind == ck.TIMESTAMP_NOT_AVAILABLE else int(at)
-
-
 class Consumer:
     """A member of a consumer group whose start offsets are given by ``on_assign``.
 
     :param on_assign: gets the partitions assigned and returns the offset at which each is read on. A partition that it
         leaves out is ours and not read until :meth:`read_on` names it.
     :param on_revoke: gets the partitions taken away, while they still are ours.
+    :param on_lost: gets those that are ours no more, as the group did not hear of us, or the broker does not answer.
     """
 
     def __init__(
@@ -91,39 +54,61 @@ class Consumer:
         group: str,
         on_assign: Callable[[list[TopicPartition]], Mapping[TopicPartition, int]],
         on_revoke: Callable[[list[TopicPartition]], None],
+        on_lost: Callable[[list[TopicPartition]], None] | None = None,
     ) -> None:
         self._settings = settings
+        self._topics = list(topics)
         self._group = group
+        self._on_assign, self._on_revoke, self._on_lost = on_assign, on_revoke, on_lost or on_revoke
         if not answers(settings, settings.kafka_timeout_s):
             raise config.down(settings, "no connection")
         self._down_since: float | None = None
         self._reason = ""
-        self._held = False
+        self._held: list[ck.TopicPartition] = []
+        """What is paused."""
         self._woken_at = 0.0
         self._rebalances = 0
+        self._starts: dict[TopicPartition, int] = {}
+        self._nowhere: list[TopicPartition] = []
+        self._patient, self._may_be_patient = False, settings.profile == "embedded"
+        self._join()
+
+    def _join(self) -> None:
+        settings, group = self._settings, self._group
         self._joining_since: float | None = time.monotonic()
+        self._watch = Watch()
         leave_for_the_dead(settings, group)
         forget_the_last_leader(settings, group)
         self._member = Member(settings, group)
+        waits = {"fetch.wait.max.ms": PATIENT_MS} if self._patient else {}
         # A position that the log has not got is told, not put right in silence: what is missing was deleted or lost.
-        self._client = client(settings, group, self._on_error, **{"auto.offset.reset": "error", **_FETCHING})
+        how = {"auto.offset.reset": "error", **FETCHING, **waits}
+        self._client = client(settings, group, self._on_error, **how)
 
         def assigned(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
             self._joining_since = None
             self._rebalances += 1
             self._member.is_now(client.memberid())
-            self.read_on(on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
+            self.read_on(self._on_assign([TopicPartition(p.topic, p.partition) for p in partitions]))
 
-        def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        def gone(tell: Callable[[list[TopicPartition]], None], partitions: list[ck.TopicPartition]) -> None:
             self._joining_since = time.monotonic()
             self._rebalances += 1
-            on_revoke([TopicPartition(p.topic, p.partition) for p in partitions])
+            self._nowhere = []
+            tell([TopicPartition(p.topic, p.partition) for p in partitions])
 
-        self._client.subscribe(list(topics), on_assign=assigned, on_revoke=revoked, on_lost=revoked)
+        def revoked(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            gone(self._on_revoke, partitions)
+
+        def lost(client: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+            gone(self._on_lost, partitions)
+
+        self._client.subscribe(self._topics, on_assign=assigned, on_revoke=revoked, on_lost=lost)
 
     def poll(self, most: int, timeout_s: float) -> Polled:
         """Take up to ``most`` messages, waiting ``timeout_s`` at the longest."""
         polled = Polled()
+        polled.nowhere, self._nowhere = self._nowhere, []
         self._wake()
         messages = take(self._client, most, timeout_s, lambda: self._rebalances)
         good = [m for m in messages if m.error() is None]
@@ -132,10 +117,32 @@ class Consumer:
                 if (error := message.error()) is not None:
                     self._note(message, error, polled)
         if good:
-            polled.runs.extend(_runs(good))
+            polled.runs.extend(runs(good))
         if polled.runs or polled.ends:
             self._down_since = None
+        if self._held or self._joining_since is not None or self._down_since is not None:
+            self._watch = Watch()
+        elif self._may_be_patient and self._watch.starved(self._client, self._starts, len(good)):
+            self._be_patient()
+            return Polled()  # what came was of partitions that were just given back: it is read again
         return polled
+
+    def _begins_later(self, tp: TopicPartition) -> bool:
+        """Whether a lake that has nothing of a partition is too late for its beginning, which Tansu does not say when
+        it is asked for it."""
+        if self._settings.profile != "embedded":
+            return False
+        try:
+            return self.beginning(tp, 3.0) > 0
+        except UnavailableError:
+            return False
+
+    def _be_patient(self) -> None:
+        """Join again as one that lets a fetch take longer; a client's settings can't be changed."""
+        _log.info("the broker gives nothing of what it claims to have; its fetches may take longer now", ms=PATIENT_MS)
+        self._patient, self._may_be_patient = True, False
+        self.close()
+        self._join()
 
     def _wake(self) -> None:
         """Ask librdkafka's own thread who we are: it too waits until a time of day, and keeps the membership."""
@@ -201,30 +208,37 @@ class Consumer:
         """The error to raise when the broker never told anything of these partitions."""
         return config.down(self._settings, no_data(partitions))
 
+    def at_work(self, partitions: Sequence[TopicPartition]) -> bool:
+        """Whether the broker says where these begin and end, though it gives nothing of them."""
+        return at_work(self._settings, partitions)
+
     def read_on(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions, each from an offset on, and no other. What was fetched before is dropped."""
-        self._client.assign([ck.TopicPartition(tp[0], tp[1], offset) for tp, offset in offsets.items()])
-        self._held = False
+        self._nowhere = [tp for tp, offset in offsets.items() if offset == 0 and self._begins_later(tp)]
+        self._starts = {tp: offset for tp, offset in offsets.items() if tp not in self._nowhere}
+        self._watch = Watch()
+        self.go_on()  # a partition stays paused through any number of assignments
+        self._client.assign([ck.TopicPartition(tp[0], tp[1], offset) for tp, offset in self._starts.items()])
 
     def hold(self) -> None:
         """Read nothing for now, and stay a member: polling goes on."""
         if not self._held:
-            self._client.pause(self._client.assignment())
-            self._held = True
+            self._held = self._client.assignment()
+            self._client.pause(self._held)
 
     def go_on(self) -> None:
-        """Read again."""
+        """Read again all that was paused, also what is not ours any more."""
         if self._held:
-            self._client.resume(self._client.assignment())
-            self._held = False
+            self._client.resume(self._held)
+            self._held = []
 
-    def beginning(self, tp: TopicPartition) -> int:
+    def beginning(self, tp: TopicPartition, timeout_s: float = 10.0) -> int:
         """The first offset that the log of a partition still has.
 
         :raises UnavailableError: when the broker does not answer.
         """
         try:
-            found = self._client.get_watermark_offsets(ck.TopicPartition(*tp), timeout=10.0, cached=False)
+            found = self._client.get_watermark_offsets(ck.TopicPartition(*tp), timeout=timeout_s, cached=False)
         except ck.KafkaException as error:
             raise config.down(self._settings, error) from error
         if found is None:
@@ -247,18 +261,30 @@ class Consumer:
 
         Tansu 0.6 waits for ever for a leader that leaves before its group has formed, and lets nobody else in.
         """
-        while 0 < self.joining_for() < _JOIN_SECONDS and self._down_since is None:
+        while 0 < self.joining_for() < _GROUP_SECONDS and self._down_since is None:
             self._wake()
             take(self._client, 1, 0.1)
-        self._client.close()
-        self._member.left()
+        # It waits for the answer to each request under way, whatever it takes, and has no time limit of its own.
+        client, member = self._client, self._member  # it may end when there are others, after `_be_patient`
+
+        def leave() -> None:
+            client.close()
+            member.left()
+
+        leaving = threading.Thread(target=leave, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_SECONDS)
+        if leaving.is_alive():
+            _log.warning("the broker does not answer who leaves; the group finds out by itself, or by the next writer")
         self._joining_since = None  # closing tells that what we had was revoked
 
     def _on_error(self, error: ck.KafkaError) -> None:
+        # librdkafka's own words count connections: "0/2 brokers are down".
+        every = error.code() == ck.KafkaError._ALL_BROKERS_DOWN
+        self._reason = "no connection to any broker" if every else error.str()
         if error.code() in _GONE:
             if self._down_since is None:
                 self._down_since = time.monotonic()
-                _log.warning("broker does not answer; still trying", error=error.str())
+                _log.warning("broker does not answer; still trying", error=self._reason)
         else:
-            _log.warning("broker reports", error=error.str())
-        self._reason = error.str()
+            _log.warning("broker reports", error=self._reason)

@@ -13,11 +13,12 @@ import fcntl
 import json
 import uuid
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
 from playlake import log
-from playlake.broker.admin import Admin, Groups
+from playlake.broker.admin import Admin
 from playlake.errors import UnavailableError
 from playlake.settings import Settings
 
@@ -73,7 +74,8 @@ class Member:
         if note:
             with suppress(OSError):
                 note[1].unlink(missing_ok=True)
-            note[0].close()
+            with suppress(OSError):  # what a full disk has not taken is written once more, in vain
+                note[0].close()
 
 
 def leave_for_the_dead(settings: Settings, group: str) -> int:
@@ -84,17 +86,27 @@ def leave_for_the_dead(settings: Settings, group: str) -> int:
     dead: dict[str, Path] = {}
     held = []
     for path in (settings.home_path / "members").glob("*.json"):
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError):
             note = path.open("r+", encoding="utf-8")
             held.append(note)
-            if _locked(note) and (said := json.load(note))["group"] == group:
-                dead[said["member"]] = path
+            if not _locked(note):
+                continue
+            try:
+                of, member = itemgetter("group", "member")(json.load(note))
+                if not (isinstance(of, str) and isinstance(member, str)):
+                    raise TypeError(path)
+            except (ValueError, KeyError, TypeError):
+                # Killed while it wrote this; of one that is about to, only the note is lost.
+                path.unlink(missing_ok=True)
+                continue
+            if of == group:
+                dead[member] = path
     removed = 0
     try:
         if dead:
             with Admin(settings) as admin:
                 # Tansu 0.6 waits for ever for a leader that leaves now, and else until its session ends.
-                if not Groups(settings).forming(group):
+                if not admin.forming(group):
                     removed = admin.remove_members(group, list(dead))
             _log.info("left the group for writers that were killed", writers=len(dead), removed=removed)
             for path in dead.values():
@@ -117,6 +129,7 @@ def forget_the_last_leader(settings: Settings, group: str) -> None:
     if settings.profile != "embedded":
         return
     try:
-        Groups(settings).forget_if_empty(group)
+        with Admin(settings) as admin:
+            admin.forget_if_empty(group)
     except UnavailableError as error:
         _log.debug("the empty group was not deleted", why=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -81,11 +82,24 @@ class Producer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        whole = False
         try:
             if kind is None:
                 self.flush()
+                whole = True
         finally:
-            self._producer.close(timeout=5 if kind is None else 0)
+            self._close(5 if whole else 0)
+
+    def _close(self, timeout_s: float) -> None:
+        """Let go of the broker. What was not sent is told by flush, or an error is on its way that none may replace."""
+        try:
+            self._producer.close(timeout=timeout_s)
+        except kafka.errors.KafkaTimeoutError:
+            # Something was under way, and kafka-python (3.0) has left its thread running.
+            self._producer._sender.force_close()
+            self._producer._sender.join(5)
+            with suppress(kafka.errors.KafkaTimeoutError):
+                self._producer.close(timeout=0)
 
     def send(self, topic: str, key: str | bytes | None, value: bytes | None) -> None:
         """Queue one message. Waits while the broker is away."""

@@ -23,6 +23,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 # Where nobody looks at a terminal, lines are as long as they need to be.
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 _SIGN_OF_LIFE_S = 5.0
+_LONGEST_S = 100 * 365.25 * 24 * 3600
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -38,11 +39,14 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same events.")]
 
 
 def seconds(text: str) -> float:
-    """A length of time as typed (``30s``, ``5m``, ``1h``; seconds without a unit)."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    """A length of time as typed (``30s``, ``5m``, ``1h``, ``7d``; seconds without a unit)."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)?", text)
     if not found:
-        raise typer.BadParameter(f"{text!r} is no length of time. Write 30s, 5m or 1h.")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2] or "s"]
+        raise typer.BadParameter(f"{text!r} is no length of time. Write 30s, 5m, 1h or 7d.")
+    length = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2] or "s"]
+    if length > _LONGEST_S:
+        raise typer.BadParameter(f"{text!r} is longer than a hundred years. Write 30s, 5m, 1h or 7d.")
+    return length
 
 
 def length(help: str, name: str = "--for") -> Any:
@@ -71,6 +75,24 @@ def on_target(settings: Settings, target: str | None) -> Settings:
     return settings.model_copy(update={"target": target})
 
 
+def _tell(text: str) -> None:
+    """A line on standard error, as everything else there is written."""
+    if log.is_json():
+        log.get("progress").info(text)
+        return
+    with log.as_far_as_there_is_room():
+        err.print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """A line of what the person should know, on standard error, in the format that the settings ask for."""
+    if log.is_json():
+        log.get("cli").warning(text)
+        return
+    with log.as_far_as_there_is_room():
+        err.print(f"playlake: {text}", markup=False)
+
+
 @contextmanager
 def progress() -> Iterator[Any]:
     """Show what is going on: a moving line on a terminal, a line for each new stage elsewhere."""
@@ -91,12 +113,12 @@ def progress() -> Iterator[Any]:
         if words != last:
             say_unsaid()
         last, last_at, unsaid = words, time.monotonic(), None
-        err.print(one_line(text), markup=False)
+        _tell(one_line(text))
 
     def say_unsaid() -> None:
         nonlocal unsaid
         if unsaid is not None:
-            err.print(one_line(unsaid), markup=False)
+            _tell(one_line(unsaid))
             unsaid = None
 
     try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Days, Json, Listeners, Plays, Seed, User, err, load, progress, show, simulation, table
+from playlake.cli.common import Days, Json, Listeners, Plays, Seed, User, load, progress, show, simulation, table, warn
 
 app = typer.Typer()
 
@@ -44,7 +44,7 @@ def demo(
     paths = [p for given in history or [] for p in _split(given)]
     ignored = find_exports(paths).ignored if paths else {}  # a wrong path is told before anything is started
     for file, why in ignored.items():
-        err.print(f"playlake: not read: {file} ({why})", markup=False)
+        warn(f"not read: {file} ({why})")
     run = Demo(settings, history=paths, user_id=user, simulation=simulation(plays, listeners, days, seed, None))
     # Also where Ctrl-C was switched off for us, as shells do for what they start in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -55,7 +55,7 @@ def demo(
             sys.stdout.flush()
             notes = (damage(result.receipt) if result.receipt else None, mixture(result.sources))
             for text in filter(None, notes):
-                err.print(f"playlake: {text}", markup=False)
+                warn(text)
             if serve:
                 say(f"serving at {result.urls['dashboard']} until Ctrl-C")
                 signal.pause()

@@ -32,7 +32,7 @@ def _letters(settings: Settings) -> Iterator[DeadLetters]:
     from playlake.lake.dead import DeadLetters
     from playlake.warehouse import duck
 
-    with duck.connect(settings) as connection:
+    with duck.connect(settings) as connection, duck.reading("dead letters"):
         yield DeadLetters(settings, connection)
 
 
@@ -51,7 +51,9 @@ def dlq_list(
 
     settings = load()
     wanted = Wanted(
-        known_topic(topic) if topic else None, reason, datetime.now(UTC) - timedelta(seconds=since) if since else None
+        known_topic(topic) if topic else None,
+        reason,
+        datetime.now(UTC) - timedelta(seconds=since) if since is not None else None,
     )
     with progress() as say:
         say("reading dead letters")
@@ -76,7 +78,8 @@ def dlq_list(
     }
     rows = [(g.topic, _plain(g.reason), g.count, g.replayed, _short(g.first), _short(g.last)) for g in groups]
     text = table("topic", "reason", "dead", "replayed", "first (UTC)", "last (UTC)", rows=rows)
-    show(json, data, text if total else "No dead letters.")
+    narrowed = topic or reason or since is not None
+    show(json, data, text if total else "No dead letters match." if narrowed else "No dead letters.")
     if json or not total:
         return
     if latest:
@@ -227,7 +230,7 @@ def dlq_replay(
         *((t, "would be sent" if dry_run else "sent", n) for t, n in sorted(done.sent.items())),
         *((t, f"stays: {_plain(why)}", n) for t, why, n in refused),
     ]
-    show(json, data, table("topic", "outcome", "dead", rows=rows) if rows else "Nothing to replay.")
+    show(json, data, table("topic", "outcome", "messages", rows=rows) if rows else "Nothing to replay.")
 
 
 def _as_dict(letter: Letter) -> dict[str, Any]:

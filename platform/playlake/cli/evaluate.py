@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Json, err, load, out, progress, show, table
+from playlake.cli.common import Json, load, out, progress, show, table, warn
 from playlake.errors import PlaylakeError, UsageError
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def evaluate(
 
 def _tell_refused(source: Mapping[str, Any]) -> None:
     for text in source["reasons"]:
-        err.print(f"playlake: refused {text}", markup=False)
+        warn(f"refused {text}")
     if source["refused"]:
         rows = "row was" if source["refused"] == 1 else "rows were"
-        err.print(f"playlake: {source['refused']:,} {rows} refused.", markup=False)
+        warn(f"{source['refused']:,} {rows} refused.")
 
 
 def _variables(text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import signal
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from playlake.cli.common import (
     Plays,
     Seed,
     User,
-    err,
     length,
     load,
     out,
@@ -25,6 +24,7 @@ from playlake.cli.common import (
     show,
     simulation,
     table,
+    warn,
 )
 from playlake.errors import UsageError
 
@@ -114,22 +114,46 @@ def import_(
             f"Receipt: {receipt.receipt_file}" + (f"\nRefused rows: {receipt.refused_file}" if receipt.refused else "")
         )
     for file, why in receipt.ignored.items():
-        err.print(f"playlake: not read: {file} ({why})", markup=False)
+        warn(f"not read: {file} ({why})")
     if text := damage(receipt):
-        err.print(f"playlake: {text}", markup=False)
+        warn(text)
         raise typer.Exit(1)
 
 
 @app.command()
 def land(
     for_: Annotated[float | None, length("Land for this long (30s, 5m, 1h), then end.")] = None,
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when everything has landed.")] = False,
+    until_idle: Annotated[
+        bool,
+        typer.Option(
+            "--until-idle", help="End when everything has landed; under a feed that goes on, never: add --for."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Land events from Kafka in the lake, exactly once; until Ctrl-C unless told otherwise."""
+    """Land events from Kafka in the lake, exactly once; until Ctrl-C unless told otherwise.
+
+    --for and --until-idle together end with whichever comes first.
+    """
+    signals: list[int] = []
+    writer: Any = None
+
+    def stop(number: int, _frame: object) -> None:
+        signals.append(number)
+        at_once = signals.count(signal.SIGINT) > 1  # supervisors may send SIGTERM twice
+        if writer is not None:
+            writer.stop(at_once=at_once)
+        elif at_once:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     from playlake.heartbeat import Heartbeat
     from playlake.lake.writer import Writer
+    from playlake.lean import with_jemalloc
+    from playlake.stack.retention import kept_short
 
+    with_jemalloc()
     settings = load()
     watcher = None
     if settings.metrics_port:
@@ -137,16 +161,28 @@ def land(
 
         watcher = Metrics()
         watcher.serve(settings.host, settings.metrics_port)
+    heartbeat = Heartbeat(settings.heartbeat)
     with progress() as say:
+        told = False
+
+        def turn() -> None:
+            nonlocal told
+            heartbeat.beat()
+            if signals and not told:
+                told = True
+                by_hand = signal.SIGINT in signals
+                say(f"ending: what is buffered is written first{'; Ctrl-C once more ends at once' * by_hand}")
+
         writer = Writer(
             settings,
             watcher=watcher,
             on_progress=lambda landed: say(f"{landed.total:,} rows landed"),
-            on_turn=Heartbeat(settings.heartbeat).beat,
+            on_turn=turn,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: writer.stop())
+        if signals:
+            writer.stop()
         say("joining")
-        landed = writer.run(for_s=for_, until_idle=until_idle)
+        with kept_short(settings):
+            landed = writer.run(for_s=for_, until_idle=until_idle)
     rows = [*landed.rows.items(), ("dead letters", landed.dead_letters)]
     show(json, asdict(landed), table("topic", "rows", rows=rows))

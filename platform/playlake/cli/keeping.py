@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from playlake.alerts import Level
-from playlake.cli.common import Json, err, length, load, out, progress, show, table
+from playlake.cli.common import Json, length, load, out, progress, show, table, warn
 from playlake.errors import PlaylakeError, UsageError
 
 app = typer.Typer()
@@ -92,7 +92,7 @@ def refresh(
                         show(json, {"built": asdict(built)}, _built(built))
                 except PlaylakeError as error:
                     # A server that is away comes back, and a model that fails is mended: the next round tries again.
-                    err.print(f"playlake: {error}", markup=False)
+                    warn(str(error))
                 sys.stdout.flush()
                 again = time.monotonic() + every
                 while time.monotonic() < again and not asked:

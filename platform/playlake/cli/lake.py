@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from playlake.cli.common import Json, err, length, load, out, progress, show, table
+from playlake.cli.common import Json, length, load, out, progress, show, table, warn
 from playlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,9 +97,10 @@ def _say(report: Report) -> None:
     from playlake.lake.verify.report import SAMPLE
 
     for p in report.partitions:
-        for what, offsets in (("lost", p.lost_offsets), ("doubled", p.doubled_offsets)):
+        for what, count, offsets in (("lost", p.lost, p.lost_offsets), ("doubled", p.doubled, p.doubled_offsets)):
             if offsets:
-                out.print(f"{p.name}/{p.partition}: {what} offsets {', '.join(map(str, offsets))} …")
+                more = " …" if count > len(offsets) else ""
+                out.print(f"{p.name}/{p.partition}: {what} offsets {', '.join(map(str, offsets))}{more}")
         for first, following in p.expired_ranges[:SAMPLE]:
             out.print(
                 f"{p.name}/{p.partition}: offsets {first:,} to {following - 1:,} expired: Kafka's retention removed"
@@ -115,13 +116,20 @@ def _say(report: Report) -> None:
     for finding in report.findings:
         out.print(f"{finding.path}: {finding.what}")
     if report.orphans.files:
+        meaning = (
+            "keep them, as what a damaged log has forgotten may be among them."
+            if report.log_faults
+            else "no harm, `playlake lake prune` removes them in time."
+        )
         out.print(
-            f"{report.orphans.files:,} files ({report.orphans.bytes:,} bytes) that no version knows, the oldest"
-            f" {(report.orphans.oldest_s or 0) / 3600:,.1f} h old: no harm, `playlake lake prune` removes them in time."
+            f"{report.orphans.files:,} file{'' if report.orphans.files == 1 else 's'} ({report.orphans.bytes:,} bytes)"
+            f" that no version knows, the oldest {(report.orphans.oldest_s or 0) / 3600:,.1f} h old: {meaning}"
         )
     plural = "" if report.files == 1 else "s"
     if report.expired:
         out.print("What expired can't come back. To say that you know of it: `playlake lake acknowledge`.")
+    if report.lost or report.doubled or report.unreadable or report.misplaced or report.log_faults:
+        out.print("The lake is not whole. What to do is told in docs/lake.md under Verify.")
     out.print(
         f"{report.files:,} file{plural}; {report.lost} lost, {report.expired} expired, {report.doubled} doubled,"
         f" {report.unreadable} unreadable, {report.misplaced} misplaced, {len(report.log_faults)} faults of logs."
@@ -163,10 +171,11 @@ def lake_arrived(
     """What has arrived in the lake since some version of its tables, and how much of it was refused."""
     from playlake import quality
 
+    counted_from = _versions(since)
     settings = load()
     with progress() as say:
         say("looking at the lake")
-        found = quality.arrived(settings, _versions(since))
+        found = quality.arrived(settings, counted_from)
     problem = quality.too_many_refused(settings, found) if check else None
     data = {
         "versions": found.versions,
@@ -178,10 +187,9 @@ def lake_arrived(
         "problem": problem,
     }
     if found.forgotten:
-        err.print(
-            f"playlake: the log of {', '.join(found.forgotten)} has forgotten the version to count from (it keeps 30"
-            " days); counted whole.",
-            markup=False,
+        warn(
+            f"the log of {', '.join(found.forgotten)} has forgotten the version to count from (it keeps 30"
+            " days); counted whole."
         )
     show(json, data, table("table", "version", "rows", rows=[(t, v, found.rows[t]) for t, v in found.versions.items()]))
     _fail(problem)
@@ -190,7 +198,7 @@ def lake_arrived(
 def _fail(problem: str | None) -> None:
     """End with exit code 1 if there is a problem; what was found has been shown."""
     if problem:
-        err.print(f"playlake: {problem}", markup=False)
+        warn(problem)
         raise typer.Exit(1)
 
 
@@ -223,13 +231,16 @@ def lake_compact(
     age = 3600.0 if older_than is None else older_than
     done = {}
     with progress() as say:
-        for one in tables.prunable(settings):
+        for one in tables.every(settings):
             say(f"looking at {one.folder}")
             done[one.folder] = compact(settings, one, older_than_s=age, dry_run=dry_run, say=say)
     rows = [(name, d.hours, d.files_before, None if dry_run else d.files_after, d.rows) for name, d in done.items()]
-    data = {"compacted": {name: asdict(d) for name, d in done.items()}, "dry_run": dry_run}
+    unknown = {"files_after": None, "bytes_after": None} if dry_run else {}
+    data = {"compacted": {name: asdict(d) | unknown for name, d in done.items()}, "dry_run": dry_run}
     show(json, data, table("table", "hours", "files before", "files after", "rows", rows=rows))
     if not json:
+        if not any(d.hours or d.left for d in done.values()):
+            out.print("No hour that is over has more files than it needs.")
         for name, d in done.items():
             if d.left:
                 out.print(f"{name}: {d.left:,} hours were left to another process, or to the next run.")
@@ -240,7 +251,7 @@ def lake_prune(
     older_than: Annotated[
         float | None,
         length(
-            "How long ago a file must have been written, or replaced by compaction; 168h unless told otherwise.",
+            "How long ago a file must have been written, or replaced by compaction: 1h to 168h; 168h if not told.",
             "--older-than",
         ),
     ] = None,
@@ -255,6 +266,11 @@ def lake_prune(
     if older_than is not None and older_than < 3600:
         raise UsageError(
             "--older-than must be an hour or more: a younger file may be one that is just being committed."
+        )
+    if hours > 168:
+        raise UsageError(
+            "--older-than must be a week or less: a table's log says no longer than that when a file was replaced, so"
+            " older ones can't be told apart."
         )
     removed: dict[str, int] = {}
     with progress() as say:

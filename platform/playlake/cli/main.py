@@ -9,13 +9,14 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from playlake import __version__
+from playlake import __version__, log
 from playlake.cli import cloud, demo, dlq, evaluate, intake, keeping, lake, models, serving, stack
 from playlake.cli.common import err, one_line, out
 from playlake.errors import PlaylakeError, UsageError, was_interrupted
@@ -45,11 +46,26 @@ def _root(
         raise typer.Exit()
 
 
-def _fail(text: str, code: int, kind: str | None = None) -> NoReturn:
+def _tell(text: str, code: int, kind: str | None = None) -> None:
     if "--json" in sys.argv:
         sys.stdout.write(jsonlib.dumps({"error": text, "kind": kind}) + "\n")
-    err.print(f"playlake: {text}", markup=False, style="red" if err.is_terminal else None)
+    if log.is_json():
+        log.get("cli").error(text, kind=kind, exit_code=code)
+    else:
+        err.print(f"playlake: {text}", markup=False, style="red" if err.is_terminal else None)
+
+
+def _fail(text: str, code: int, kind: str | None = None) -> NoReturn:
+    _tell(text, code, kind)
     sys.exit(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """Without waiting for other threads, as the interpreter would: one may be in a request that is not answered."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody listens any more
+            stream.flush()
+    os._exit(code)
 
 
 def main() -> NoReturn:
@@ -78,7 +94,8 @@ def answer_for(run: Callable[[], int | None]) -> NoReturn:
             _unexpected(error)
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        _fail("Interrupted. What was acknowledged is safe; run it again to go on.", code)
+        _tell("Interrupted. What was acknowledged is safe; run it again to go on.", code)
+        _end_at_once(code)
     sys.exit(code)
 
 

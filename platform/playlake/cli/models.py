@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from playlake.cli.common import Json, Target, err, load, on_target, progress, show
+from playlake.cli.common import Json, Target, load, on_target, progress, show, warn
 from playlake.errors import PlaylakeError
 
 app = typer.Typer()
@@ -60,9 +60,7 @@ def dbt(context: typer.Context, target: Target = None, json: Json = False) -> No
     from playlake.warehouse import by_hand
 
     settings = on_target(load(), target)
-    code = by_hand.run(
-        settings, context.args, quiet=json, say=lambda text: err.print(f"playlake: {text}", markup=False)
-    )
+    code = by_hand.run(settings, context.args, quiet=json, say=warn)
     if json:
         show(True, {"arguments": context.args, "code": code}, "")
     if code:

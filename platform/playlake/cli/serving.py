@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Json, Target, err, load, on_target, progress, show, table
-from playlake.errors import PlaylakeError, UsageError
+from playlake.cli.common import Json, Target, load, on_target, progress, show, table, warn
+from playlake.errors import UsageError
 
 app = typer.Typer()
 serve_app = typer.Typer(help="Serve what was published.", no_args_is_help=True)
@@ -95,21 +96,17 @@ def _serve(name: str, json: bool) -> NoReturn:
 
     settings = load()
     fixed, usual = (settings.api_port, 8000) if name == "api" else (settings.dashboard_port, 8501)
-    if fixed and not ports.is_free(fixed, settings.host):
-        raise PlaylakeError(
-            f"Port {fixed} is taken{ports.holder(fixed)}. End that program, or set another port in"
-            f" PLAYLAKE_{name.upper()}_PORT."
-        )
-    port = fixed or (usual if ports.is_free(usual, settings.host) else ports.choose(1)[0])
+    port = ports.settle({}, name, fixed, usual, free=ports.Claims(settings.host, kept=True).free)
     url = f"http://{settings.host}:{port}"
     show(json, {"name": name, "url": url}, f"{name}: {url} (Ctrl-C ends it)")
     sys.stdout.flush()
     if current(folder(settings)) is None:
-        err.print("playlake: nothing has been built yet; what is served says so until `playlake build`.", markup=False)
+        warn("nothing has been built yet; what is served says so until `playlake build`.")
     # The address has been told: standard output stays that one line, whatever the server says of itself.
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     command = pipeline.COMMANDS[name](settings, port)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until playlake.served can heed it
     os.execve(command[0], command, {**os.environ, **settings.environment()})  # noqa: S606 - our own interpreter
 
 

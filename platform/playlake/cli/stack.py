@@ -18,8 +18,8 @@ from playlake.cli.common import Json, load, out, progress, show, table
 
 app = typer.Typer()
 
-_LAG_SECONDS = 5.0
-"""How long a look at log and lake may take; after that they are taken to be away."""
+_LAG_SECONDS = 20.0
+"""How long a look at log and lake may take, with the start of its process: some 4 s on a busy machine."""
 
 
 @app.command()
@@ -37,7 +37,7 @@ def up(json: Json = False) -> None:
 
 @app.command()
 def down(json: Json = False) -> None:
-    """Stop every process of this home; the data stays."""
+    """Stop the servers of this home; the data stays. What runs in other terminals is yours to end."""
     from playlake.stack import EmbeddedStack
 
     stack = EmbeddedStack(load())
@@ -67,18 +67,20 @@ def status(json: Json = False) -> None:
 
             rows = remote.status(settings)
         needed = [r["state"] for r in rows if r["name"] in ("broker", "store")]
-        lag = _lag(look) if all(state == "running" for state in needed) else None
+        there = all(state == "running" for state in needed)
+        lag, why = _lag(look) if there else (None, "broker or store does not run")
     build = current(folder(settings))
     data = {
         "profile": settings.profile,
         "home": str(settings.home_path),
         "servers": rows,
         "lag": lag,
+        "lag_problem": why,
         "build": {"version": build.version, "built_at": build.built_at} if build else None,
     }
     show(json, data, _status_table(rows))
     if not json:
-        out.print(_lag_text(lag))
+        out.print(_lag_text(lag, why), markup=False)
         out.print(f"Published build: {build.version} of {build.built_at}" if build else "Nothing published yet.")
     if any(r["state"] != "running" for r in rows if r["name"] in SERVERS):
         raise typer.Exit(1)
@@ -87,7 +89,7 @@ def status(json: Json = False) -> None:
 @contextmanager
 def _looking_at_lag() -> Iterator[subprocess.Popen[str]]:
     """`lake pending` beside the rest: a process can be ended, however long a server makes its clients wait."""
-    command = [sys.executable, "-m", "playlake", "lake", "pending", "--json"]
+    command = [sys.executable, "-P", "-m", "playlake", "lake", "pending", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield process
@@ -95,21 +97,23 @@ def _looking_at_lag() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _lag(look: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """Messages that wait in Kafka and the age in seconds of the oldest; None where that can't be told."""
+def _lag(look: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str | None]:
+    """Messages that wait in Kafka and the age in seconds of the oldest; or why that can't be told."""
     try:
         text, _ = look.communicate(timeout=_LAG_SECONDS)
+        found = jsonlib.loads(text)
     except subprocess.TimeoutExpired:
-        return None
+        return None, f"broker or store took more than {_LAG_SECONDS:.0f} s; `playlake lake pending` waits longer"
+    except ValueError:
+        return None, f"`playlake lake pending` ended with {look.returncode}"
     if look.returncode:
-        return None
-    found = jsonlib.loads(text)
-    return {name: found[name] for name in ("pending", "by_topic", "oldest_s")}
+        return None, str(found.get("error"))
+    return {name: found[name] for name in ("pending", "by_topic", "oldest_s")}, None
 
 
-def _lag_text(lag: dict[str, Any] | None) -> str:
+def _lag_text(lag: dict[str, Any] | None, why: str | None) -> str:
     if lag is None:
-        return "Waiting to land: unknown (broker or store does not answer)."
+        return f"Waiting to land: unknown ({why})."
     if not lag["pending"]:
         return "Waiting to land: nothing."
     topics = ", ".join(f"{topic} {count:,}" for topic, count in lag["by_topic"].items() if count)

@@ -93,6 +93,8 @@ class CurrentlyPlaying(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown
 
 
 LAST_MS = 253_370_764_800_000  # 9999-01-01
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.fromtimestamp(LAST_MS / 1000, tz=UTC)
+"""Between them lies every moment that all who read the lake can hold, in UTC and rounded to what they round to."""
 FUTURE_US = int(FUTURE_TOLERANCE.total_seconds()) * 1_000_000
 
 
@@ -112,6 +114,11 @@ _DECODERS = {topic: msgspec.json.Decoder(kind) for topic, kind in BY_TOPIC.items
 _FIELDS = {topic: frozenset(kind.__struct_fields__) - {"extra"} for topic, kind in BY_TOPIC.items()}
 _ENCODER = msgspec.json.Encoder()
 
+
+def _is_time(hint: Any) -> bool:
+    return hint == Utc or Utc in typing.get_args(hint)
+
+
 # What the types above say, for whoever checks many events at once.
 REQUIRED = {
     topic: tuple(f.name for f in msgspec.structs.fields(kind) if f.required) for topic, kind in BY_TOPIC.items()
@@ -123,6 +130,10 @@ TEXTS = {
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     **{topic: {"event_type": (name,), "source": typing.get_args(Source)} for topic, name in _TYPES.items()},
     NOW_PLAYING: {},
+}
+TIMES = {
+    topic: tuple(name for name, hint in typing.get_type_hints(kind, include_extras=True).items() if _is_time(hint))
+    for topic, kind in BY_TOPIC.items()
 }
 WHEN = {topic: "detected_at" if topic == NOW_PLAYING else "played_at" for topic in TOPICS}
 """The field that says when it was, by topic."""
@@ -148,21 +159,30 @@ def decode(topic: str, value: bytes | None, timestamp_ms: int) -> Event | Curren
         raise InvalidEventError(f"the message is too large for an event: {len(value):,} bytes of at most {MAX_BYTES:,}")
     try:
         event = _DECODERS[topic].decode(value)
-        if event.extra is not None:
+        if event.extra is not None or (b'"extra"' in value and "extra" in msgspec.json.decode(value)):
             raise InvalidEventError("the field `extra` is reserved")
     except msgspec.ValidationError as error:
         event = _decode_with_extras(topic, value, error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEventError(f"not JSON: {error}") from error
+        raise _no_json(value, error) from error
     _check(topic, event, timestamp_ms)
     return event
+
+
+def _no_json(value: bytes, error: Exception) -> InvalidEventError:
+    if isinstance(error, UnicodeDecodeError):  # its position is within one text of the message
+        try:
+            value.decode()
+        except UnicodeDecodeError as of_all:
+            error = of_all
+    return InvalidEventError(f"not JSON: {error}")
 
 
 def _decode_with_extras(topic: str, value: bytes, first: msgspec.ValidationError) -> Event | CurrentlyPlaying:
     try:
         fields: Any = msgspec.json.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEventError(f"not JSON: {error}") from error
+        raise _no_json(value, error) from error
     if not isinstance(fields, dict):
         raise InvalidEventError(f"not an event: {first}") from first
     if "extra" in fields:
@@ -186,3 +206,7 @@ def _check(topic: str, event: Event | CurrentlyPlaying, timestamp_ms: int) -> No
         raise InvalidEventError(f"{name} lies before {EARLIEST.year}, an unknown time: {at.isoformat()}")
     if at > utc_from_ms(timestamp_ms) + FUTURE_TOLERANCE:
         raise InvalidEventError(f"{name} lies in the future of its message: {at.isoformat()}")
+    for time in TIMES[topic]:
+        given = getattr(event, time)
+        if given is not None and not _FIRST <= given <= _LAST:
+            raise InvalidEventError(f"{time} is no time that can be kept: {given.isoformat()}")

@@ -32,7 +32,7 @@ from playlake.lake.log import COMPACTION
 from playlake.lake.options import storage_options
 from playlake.lake.rewriting import Written, read_rows, write_rows
 from playlake.lake.schema import PARTITION_COLUMNS
-from playlake.lake.table import Table
+from playlake.lake.table import FRESH_S, Table
 from playlake.settings import Settings
 
 _log = log.get("compact")
@@ -186,7 +186,7 @@ def rewrite(store: s3.Store, folder: str, delta: DeltaTable, hour: Hour, sizes: 
     """
     schema = pa.schema([f for f in pa.schema(delta.schema().to_arrow()) if f.name not in PARTITION_COLUMNS])
     keys = [f"{folder}/{source.path}" for source in hour.files]
-    name = uuid.uuid4().hex
+    name, began = uuid.uuid4().hex, time.time()
     try:
         written = write_rows(
             store,
@@ -207,11 +207,11 @@ def rewrite(store: s3.Store, folder: str, delta: DeltaTable, hour: Hour, sizes: 
             f"{folder}/{hour.folder} has {rows:,} rows where the log has {sum(n or 0 for n in expected):,}: not"
             " compacted. `playlake lake verify` says what is wrong."
         )
-    _commit(delta, hour, {w.key.removeprefix(f"{folder}/"): w for w in written})
+    _commit(delta, hour, {w.key.removeprefix(f"{folder}/"): w for w in written}, began)
     return written
 
 
-def _commit(delta: DeltaTable, hour: Hour, new: Mapping[str, Written]) -> None:
+def _commit(delta: DeltaTable, hour: Hour, new: Mapping[str, Written], began: float) -> None:
     # Even where it fails the new files stay: a commit whose reply was lost may still come to be. Prune knows them.
     failpoints.hit(_BEFORE)
     moment = int(time.time() * 1000)
@@ -224,6 +224,8 @@ def _commit(delta: DeltaTable, hour: Hour, new: Mapping[str, Written]) -> None:
         live = _refuse_unless_live(delta, hour, new)
         if new.keys() <= live:
             break  # the reply was lost, the commit was not
+        if abs(time.time() - began) > FRESH_S:
+            raise SupersededError("its new files are too old to be committed, they may have been pruned")
         try:
             delta.create_write_transaction(
                 actions,

@@ -41,12 +41,14 @@ class Position:
     """How far the lake has a partition: the next offset by bronze, and the next by dead letters (None: none yet).
 
     ``dead`` are the offsets at or after ``bronze`` that dead letters already hold: a writer died between the two
-    commits, and those are not to be written again, whatever today's rules would say of them.
+    commits, and those are not to be written again, whatever today's rules would say of them. ``burials`` is
+    how many burials bronze has counted as begun, those that were broken off too (None: none yet).
     """
 
     bronze: int
     dead_letters: int | None
     dead: frozenset[int] = frozenset()
+    burials: int | None = None
 
 
 @dataclass(slots=True)
@@ -99,13 +101,6 @@ class Core:
         self._behind: set[Partition] = set()
         self._buffers: dict[str, _Buffer] = {}
         self._under_way: dict[str, float] = {}
-        self.stale = 0
-        """Messages dropped because the lake already had their offsets."""
-
-    @property
-    def assigned(self) -> set[Partition]:
-        """The partitions that are ours now."""
-        return set(self._positions)
 
     @property
     def buffered(self) -> int:
@@ -156,7 +151,6 @@ class Core:
             if expected is None:
                 continue
             fresh = run.since(expected)
-            self.stale += len(run) - len(fresh)
             if not fresh:
                 continue
             buffer = self._buffers.setdefault(run.topic, _Buffer())
@@ -239,7 +233,10 @@ class Core:
             before = self._positions[partition]
             # Those known to be dead stay known until reading has passed them: a batch may end in their middle.
             dead = frozenset(offset for offset in before.dead if offset >= following)
-            self._positions[partition] = Position(following, dead_letters.get(number, before.dead_letters), dead)
+            buried = dead_letters.get(number)
+            burials = before.burials if buried is None else (before.burials or 0) + 1
+            at = before.dead_letters if buried is None else buried
+            self._positions[partition] = Position(following, at, dead, burials)
 
     def _drop_buffered(self, partition: Partition) -> None:
         topic, number = partition

@@ -31,6 +31,10 @@ _MOST_ARRAYS = 20_000
 """``[`` that a block may have: what nests 100,000 deep makes pyarrow.json run out of stack."""
 _BRACE, _ENDBRACE, _BRACKET = b"{}["
 _FIRST_TIME_US = -62_135_596_800_000_000  # 0001-01-01: what a datetime can hold
+_BY_ITSELF = (ValueError, TypeError, ArithmeticError, LookupError, SystemError, RecursionError)
+"""What one message that nobody thought of may raise: it is to stop no other, and its bytes are kept."""
+_WHOLE = 2.0**53
+"""From here on fractions are no longer every whole number, so what was written is to be looked at."""
 
 
 @dataclass(slots=True)
@@ -131,8 +135,10 @@ class Decoder:
             try:
                 event = events.decode(self._topic, value, timestamp)
                 texts.append(work.drift.text_of(event))
-            except events.InvalidEventError as error:
-                work.dead.append(Dead(run.partition, offset, timestamp, key, value, str(error)))
+            except _BY_ITSELF as error:
+                known = isinstance(error, events.InvalidEventError)
+                reason = str(error) if known else f"this release can't read it: {type(error).__name__}: {error}"
+                work.dead.append(Dead(run.partition, offset, timestamp, key, value, reason))
                 keep.append(False)
             else:
                 keep.append(True)
@@ -232,8 +238,8 @@ class _Checks:
                     one = pc.or_(one, pc.is_null(read[name]))
                 if not pc.all(one).as_py():
                     return False
-        finite = (c for c in read.columns if pa.types.is_floating(c.type) and c.null_count < len(c))
-        return all(pc.all(pc.is_finite(c)).as_py() for c in finite)
+        fractions = (c for c in read.columns if pa.types.is_floating(c.type) and c.null_count < len(c))
+        return all(pc.all(pc.less(pc.abs(c), _WHOLE)).as_py() for c in fractions)  # no number that is none, too
 
     def _there(self, read: pa.Table, packed: pa.LargeBinaryArray) -> bool:
         """Whether what must be given is given where it is null: pyarrow.json has no word for missing."""
@@ -274,12 +280,13 @@ class _Checks:
 
     def _in_time(self, read: pa.Table, run: Run) -> bool:
         for name in self._times:
-            given = name in read.column_names and read[name].null_count < len(read)
-            if given and pc.min(read[name]).cast(pa.int64()).as_py() < _FIRST_TIME_US:
-                return False
+            if name in read.column_names and read[name].null_count < len(read):
+                found = pc.min_max(read[name].cast(pa.int64())).as_py()
+                if found["min"] < _FIRST_TIME_US or found["max"] > events.LAST_MS * 1000:
+                    return False
         latest = np.clip(run.timestamps, 0, events.LAST_MS) * 1000 + events.FUTURE_US
-        found = read[self._at].cast(pa.int64()).to_numpy()
-        return bool((found >= events.EARLIEST_US).all() and (found <= latest).all())
+        at = read[self._at].cast(pa.int64()).to_numpy()
+        return bool((at >= events.EARLIEST_US).all() and (at <= latest).all())
 
 
 _POSITIONS = [

@@ -4,13 +4,19 @@ Exactly once because every commit to a table carries the next offsets of the par
 those:
 
 1. the batch has been decoded, each message told apart: an event, or dead with a reason;
-2. dead letters: only if they are where we left them, add the new ones with their positions;
-3. bronze: only if it is where we left it, add the rows with the new positions (also when no row is left to add).
+2. where some are dead, bronze: only if it is where we left it, count that a burial begins;
+3. dead letters: only if they are where we left them, add the new ones with their positions and that count;
+4. bronze: only if it is where we left it, add the rows with the new positions (also when no row is left to add).
 
 Dying between any two of these loses and doubles nothing: reading starts again at bronze's position, and the dead
 letters written after it are known by their offsets. A commit that meets another's on the same partition fails, so a
 writer that was frozen and replaced (a zombie) can't write: it drops what it holds and starts again at the tables'
 positions.
+
+The count (of burials of a partition, begun by bronze's, done by dead letters') is there since two writers may judge a
+message otherwise: one knows a column that the other does not, or is of another release. Without it one could bury what
+the other lands. Who lands needs that no burial has begun since it looked for dead letters; who buries, that bronze was
+not past it when it began; and who finds one begun and not done ends it, so that it can't be done any more.
 """
 
 from __future__ import annotations
@@ -75,10 +81,16 @@ def locate(
     topic_ids: Mapping[str, str],
     bronze: Mapping[str, Ledger[Rows]],
     dead: Ledger[Rows],
+    none_dead: Rows,
+    no_rows: Callable[[str], Rows],
 ) -> dict[Partition, Position]:
     """Where the tables have each partition.
 
     Bronze is read first: dead letters are written before it, so what is then seen of them is never too old.
+
+    :param none_dead: no rows of dead letters.
+    :param no_rows: by topic, none of its bronze table's.
+    :raises FencedError: when another writer buries just now, or bronze's count had to be mended: look once more.
     """
     wanted = list(partitions)
     for table in [*{t: bronze[t] for t, _ in wanted}.values(), dead]:
@@ -88,9 +100,20 @@ def locate(
         app = app_id(topic, topic_ids[topic], number)
         passed = bronze[topic].position(app) or 0
         buried = dead.position(app)
+        burials = _burials_id(app)
+        begun, done = bronze[topic].position(burials), dead.position(burials)
+        if (done or 0) > (begun or 0):
+            bronze[topic].refresh()
+            begun = bronze[topic].position(burials)
+            if done and done > (begun or 0):  # none is done that has not begun: bronze was set back, or made anew
+                position = bronze[topic].position(app)
+                bronze[topic].append(no_rows(topic), {app: position, burials: begun}, {burials: done})
+            raise FencedError(f"{app}: a burial began after the look at bronze, or bronze was set back")
+        if begun is not None and begun != done:
+            dead.append(none_dead, {app: buried, burials: done}, {burials: begun})
         ahead = buried is not None and buried > passed
         known = dead.offsets_from(topic_ids[topic], number, passed) if ahead else frozenset()
-        found[topic, number] = Position(passed, buried, known)
+        found[topic, number] = Position(passed, buried, known, begun)
     return found
 
 
@@ -154,6 +177,12 @@ def _gap_ids(app: str) -> tuple[str, str]:
     return f"gap-first:{app}", f"gap-end:{app}"
 
 
+def _burials_id(app: str) -> str:
+    """The application transaction that counts a partition's burials: in bronze those begun, in dead letters those done,
+    or ended by another writer."""
+    return f"burials:{app}"
+
+
 def deliver(
     batch: Batch,
     topic_id: str,
@@ -163,27 +192,34 @@ def deliver(
     *,
     bronze_rows: Callable[[], Rows],
     dead_rows: Callable[[list[DeadT]], Rows],
+    no_rows: Rows,
 ) -> Delivered:
     """Commit a batch whose messages have been told apart.
 
     :param dead: those that can't be events.
     :param bronze_rows: makes the rows of all others that dead letters do not hold already.
     :param dead_rows: makes the rows of these dead.
+    :param no_rows: none of bronze's.
     :raises FencedError: when another writer has been here; nothing of the batch is in bronze.
     """
     apps = {p: app_id(batch.topic, topic_id, p) for p in batch.following}
     bury = [d for d in dead if not batch.already_dead(d.partition, d.offset)]
     buried = batch.burial_positions(d.partition for d in bury) if bury else {}
+    places = {apps[p]: batch.expected[p].bronze or None for p in batch.following}
+    before = {_burials_id(apps[p]): batch.expected[p].burials for p in batch.following}
+    begun = {_burials_id(apps[p]): (batch.expected[p].burials or 0) + 1 for p in buried}
     if bury:
+        bronze_table.append(no_rows, {apps[p]: places[apps[p]] for p in buried} | {b: before[b] for b in begun}, begun)
+        failpoints.hit("before-dead-letters")
         dead_table.append(
             dead_rows(bury),
-            {apps[p]: batch.expected[p].dead_letters for p in buried},
-            {apps[p]: following for p, following in buried.items()},
+            {apps[p]: batch.expected[p].dead_letters for p in buried} | {b: before[b] for b in begun},
+            {apps[p]: following for p, following in buried.items()} | begun,
         )
-    failpoints.hit("between-dead-letters-and-bronze")
+        failpoints.hit("between-dead-letters-and-bronze")
     bronze_table.append(
         bronze_rows(),
-        {apps[p]: batch.expected[p].bronze or None for p in batch.following},
+        places | before | begun,
         {apps[p]: following for p, following in batch.following.items()},
     )
     return Delivered(buried, len(bury))

@@ -8,7 +8,7 @@ no column's stay in ``extra`` as JSON text. There is nothing to restart, and old
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from playlake.lake.schema import is_own_name
 
 MOST = 200
 """Columns that may be added to a table: a producer that makes up names must not make a table of thousands."""
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _TYPES: dict[type, tuple[pa.DataType, str]] = {
     str: (pa.string(), "str"),
     bool: (pa.bool_(), "bool"),
@@ -33,17 +33,18 @@ _ENCODER = msgspec.json.Encoder()
 class Drift:
     """The columns added to one table: what it has, and what a batch of messages adds.
 
-    :param columns: type by name, in the table's order.
+    :param columns: type by name, in the table's order. Those of types that we never add are another program's: nothing
+        is put there, and a field of that name stays in ``extra``.
     """
 
     def __init__(self, columns: Mapping[str, pa.DataType]) -> None:
-        self._columns = dict(columns)
+        self._columns = {name: kind for name, kind in columns.items() if kind in _WORDS}
         self._folded = {name.lower() for name in columns}
         self.added: dict[str, pa.DataType] = {}
         """What this batch adds."""
 
     def schema(self) -> list[pa.Field]:
-        """All added columns, those of the table first."""
+        """All added columns that are ours, those of the table first."""
         return [pa.field(name, kind) for name, kind in self._columns.items()]
 
     def text_of(self, event: events.Event | events.CurrentlyPlaying) -> bytes:
@@ -57,8 +58,7 @@ class Drift:
         given = msgspec.json.decode(event.extra)
         for name in self._columns.keys() & given.keys():  # all are looked at before one is added
             if given[name] is not None and not self._fits(name, given[name]):
-                wanted, got = _WORDS[self._columns[name]], _word(given[name])
-                raise events.InvalidEventError(f"Expected `{wanted} | null`, got `{got}` - at `$.{name}`")
+                raise events.InvalidEventError(_misfit(name, self._columns[name], given[name]))
         rest = {name: value for name, value in given.items() if not self._is_column(name, value)}
         columns = {name: value for name, value in given.items() if name not in rest}
         if rest:
@@ -85,22 +85,31 @@ class Drift:
 
     def _fits(self, name: str, value: object) -> bool:
         kind = self._columns[name]
-        whole_number = type(value) is int and pa.types.is_floating(kind)
+        if type(value) is int and pa.types.is_floating(kind):
+            return _is_exact(value)
         same = type(value) in _TYPES and _TYPES[type(value)][0] == kind
-        return (whole_number or same) and self._holds(kind, value)
+        return same and self._holds(kind, value)
 
     @staticmethod
     def _holds(kind: pa.DataType, value: object) -> bool:
         return not pa.types.is_integer(kind) or (isinstance(value, int) and -(2**63) <= value < 2**63)
 
 
+def _is_exact(value: int) -> bool:
+    """Whether a fraction of double precision is this whole number."""
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _misfit(name: str, kind: pa.DataType, value: object) -> str:
+    if type(value) is int and not pa.types.is_string(kind) and not pa.types.is_boolean(kind):
+        return f"A number that does not fit a column of `{_WORDS[kind]}` - at `$.{name}`"
+    return f"Expected `{_WORDS[kind]} | null`, got `{_word(value)}` - at `$.{name}`"
+
+
 def _word(value: object) -> str:
     if type(value) in _TYPES:
         return _TYPES[type(value)][1]
     return "array" if isinstance(value, list) else "object"
-
-
-def of_schema(schema: pa.Schema, known: Iterable[str]) -> dict[str, pa.DataType]:
-    """The columns of a table that are not among those known, by name."""
-    names = set(known)
-    return {f.name: f.type for f in schema if f.name not in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class File:
     """A Parquet file that is to be put. ``path`` is below the table's folder, ``stats`` is the log's JSON."""
 
     path: str
-    body: pa.Buffer
+    body: bytes
     partition_values: dict[str, str]
     stats: str
 
@@ -62,9 +63,9 @@ def _file(folder: str, rows: pa.Table, values: dict[str, str]) -> File:
     return File(f"{folder}part-{uuid.uuid4().hex}.parquet", body, values, stats.of(rows))
 
 
-def parquet(rows: pa.Table) -> pa.Buffer:
+def parquet(rows: pa.Table) -> bytes:
     """The bytes of a Parquet file, zstd."""
-    body = pa.BufferOutputStream()
+    body = io.BytesIO()  # what the store's client wants are bytes: nothing is copied for it
     pq.write_table(
         rows,
         body,

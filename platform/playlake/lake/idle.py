@@ -24,6 +24,10 @@ class UntilIdle:
         self.drain = False
         """Whether what is buffered is to be written, though no limit of a flush is reached."""
 
+    def go_on(self, now: float) -> None:
+        """The end was not the end: be still for as long once more."""
+        self._news_at, self._still_since = now, None
+
     def turn(self, now: float, *, read: bool, told: bool, working: bool, buffered: bool, at_end: bool) -> bool:
         """Whether the run is at its end.
 

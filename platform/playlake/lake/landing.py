@@ -1,6 +1,6 @@
 """The writer's work on the lake: preparing it, finding positions, flushing. Everything here may block.
 
-:class:`Landing` is used by one thread at a time, which is never the one that polls Kafka, but for
+:class:`Landing` is used by one thread at a time: while the writer polls, never by the one that polls Kafka, but for
 :meth:`Landing.read_ahead`.
 """
 
@@ -36,6 +36,10 @@ _WORTH_A_CALL = 500
 class TopicMadeAnewError(Exception):
     """The topic is not the one whose messages we hold: they may be of either."""
 
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"the topic {topic} was made anew")
+        self.topic = topic
+
 
 class Nowhere(NamedTuple):
     """An offset that was to be read and that the log has not got, and the first that it has."""
@@ -60,7 +64,6 @@ class Flushed:
     """Of Parquet files, those of dead letters too."""
     dead_letter_bytes: int
     """Of those files."""
-    slowly: int
     decode_s: float
     write_s: float
     commit_s: float
@@ -72,9 +75,10 @@ class Landing:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._bronze = {topic: tables.bronze(settings, topic) for topic in events.TOPICS}
-        self._dead = tables.dead_letters(settings)
-        self._gaps = tables.log_gaps(settings)
+        self._store = Store(settings)
+        self._bronze = {topic: tables.bronze(settings, topic, self._store) for topic in events.TOPICS}
+        self._dead = tables.dead_letters(settings, self._store)
+        self._gaps = tables.log_gaps(settings, self._store)
         self._decoders = {topic: Decoder(topic) for topic in events.TOPICS}
         self._columns: dict[str, dict[str, pa.DataType]] = {topic: {} for topic in events.TOPICS}
         self._decoding = ThreadPoolExecutor(1, "decoding")
@@ -86,9 +90,8 @@ class Landing:
 
         :raises PlaylakeError: also where the store can't be trusted with two writers.
         """
-        store = Store(self._settings)
-        store.ensure_bucket()
-        store.check_conditional_put()
+        self._store.ensure_bucket()
+        self._store.check_conditional_put()
         with Admin(self._settings) as admin:
             found = admin.ensure(events.TOPICS)
         self._ids = {name: info.topic_id for name, info in found.items()}
@@ -97,8 +100,8 @@ class Landing:
         for topic, table in self._bronze.items():
             self._columns[topic] = table.added_columns
             numbers = range(found[topic].partitions)
-            # Rows are asked for last: for them all of the table's files are looked at.
-            if all(table.position(app_id(topic, self._ids[topic], p)) is None for p in numbers) and table.rows():
+            landed = any(table.position(app_id(topic, self._ids[topic], p)) is not None for p in numbers)
+            if not (landed or table.is_empty()):
                 _log.warning(
                     "nothing of this topic has landed, but of one that had its name: it was made anew, or this is"
                     " another broker. Its offsets start over; what landed before stays",
@@ -178,8 +181,22 @@ class Landing:
             positions |= self._locate(gone)
         return positions
 
+    def landed(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The next offset in the lake of those that it has, whoever landed them; the broker is not asked.
+
+        :raises WriteFailedError: when the store failed.
+        """
+        wanted = list(partitions)
+        for topic in {topic for topic, _ in wanted}:
+            self._bronze[topic].refresh()
+        found = {(t, p): self._bronze[t].position(app_id(t, self._ids[t], p)) for t, p in wanted}
+        return {partition: offset for partition, offset in found.items() if offset is not None}
+
     def _locate(self, partitions: list[Partition]) -> dict[Partition, Position]:
-        found = locate(partitions, self._ids, self._bronze, self._dead)
+        none_dead = self._dead.schema.empty_table()
+        found = locate(
+            partitions, self._ids, self._bronze, self._dead, none_dead, lambda topic: BRONZE[topic].empty_table()
+        )
         for topic, number in partitions:
             topic_id = self._ids[topic]
             lost = record_gap(
@@ -208,7 +225,8 @@ class Landing:
             raise LogBehindLakeError(
                 f"The log of {topic}/{number} ends before offset {position}, up to which the lake has landed it: the"
                 " broker lost messages. New ones under known offsets would be passed over, so nothing more is landed."
-                " Delete the topic and make it anew: its offsets then start over, and the lake keeps what it has."
+                " Delete the topic and make it anew, so that its offsets start over (the lake keeps what it has). First"
+                " copy out what was produced to it since, if you can't produce that again."
             )
         table = self._bronze[topic]
         pass_gap(partition, self._ids[topic], position, found.begins, table, BRONZE[topic].empty_table())
@@ -240,6 +258,7 @@ class Landing:
             self._dead,
             bronze_rows=lambda: rows,
             dead_rows=lambda dead: dead_letter_rows(batch.topic, dead, topic_id),
+            no_rows=BRONZE[batch.topic].empty_table(),
         )
         pa.default_memory_pool().release_unused()  # a batch is a peak; between batches there may be a minute
         first = decoded.dead[0].reason[:200] if decoded.dead else ""
@@ -248,16 +267,15 @@ class Landing:
             for now, then in zip((_spent(table), _spent(self._dead)), before, strict=True)
         )
         return Flushed(
-            len(rows),
-            delivered.dead_letters,
-            first,
-            delivered.buried,
-            own + of_dead,
-            of_dead,
-            decoded.slowly,
-            decoded_at - started,
-            perf_counter() - decoded_at,
-            own_s + dead_s,
+            rows=len(rows),
+            dead_letters=delivered.dead_letters,
+            first_reason=first,
+            buried=delivered.buried,
+            bytes=own + of_dead,
+            dead_letter_bytes=of_dead,
+            decode_s=decoded_at - started,
+            write_s=perf_counter() - decoded_at,
+            commit_s=own_s + dead_s,
         )
 
 

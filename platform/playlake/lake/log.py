@@ -43,6 +43,7 @@ class _Transaction(msgspec.Struct, rename="camel"):
 
 class _Metadata(msgspec.Struct, rename="camel"):
     schema_string: str
+    configuration: dict[str, str | None] = {}
 
 
 class _Protocol(msgspec.Struct, rename="camel"):
@@ -59,7 +60,7 @@ class _Action(msgspec.Struct, rename="camel"):
 
 
 _COLUMNS = (
-    *("txn.appId", "txn.version", "metaData.schemaString"),
+    *("txn.appId", "txn.version", "metaData.schemaString", "metaData.configuration"),
     *("protocol.minWriterVersion", "protocol.writerFeatures"),
 )
 """Of a checkpoint, without the files."""
@@ -85,6 +86,8 @@ class State:
     """The application transactions."""
     schema: str = ""
     """The columns, as the log's JSON."""
+    properties: dict[str, str | None] = field(default_factory=dict)
+    """Of the table, such as constraints."""
     writer_version: int = 0
     writer_features: frozenset[str] = frozenset()
     faults: list[str] = field(default_factory=list)
@@ -103,7 +106,7 @@ def read(store: Store, folder: str, *, whole: bool = True) -> State:
 
 
 def opened(store: Store, folder: str) -> State:
-    """The same for a writer: without files, and without a list of the log where its last checkpoint is told.
+    """The same for a writer: without files, and without a list of all the log where its last checkpoint is told.
 
     :raises ValueError: when the log can't be read, with what is wrong in it.
     """
@@ -114,14 +117,24 @@ def opened(store: Store, folder: str) -> State:
         with contextlib.suppress(FileNotFoundError, KeyError, pa.ArrowException):  # in several parts, or damaged
             _begin(store, prefix, [f"{told:020}.checkpoint.parquet"], state)
             state.version = told
-    if state.version is None:
-        state = read(store, folder, whole=False)
-        if state.version is None:
+    if state.version is not None and state.schema:
+        follow(store, folder, state)
+        if not _goes_on(store, prefix, state.version):
             return state
+    state = read(store, folder, whole=False)
+    if state.version is None:
+        return state
     if not (state.complete and state.schema):
         raise ValueError("; ".join(state.faults) or "the log does not say what columns the table has")
     follow(store, folder, state)
     return state
+
+
+def _goes_on(store: Store, prefix: str, version: int) -> bool:
+    """Whether the log has a version beyond this one, after which nothing more was found: a hole, which whoever wrote
+    the next entry would fill, or a checkpoint that is not told."""
+    names = (key.removeprefix(prefix) for key in store.after(prefix, f"{prefix}{version:020}.zzz"))
+    return any(_ENTRY.fullmatch(name) or _CHECKPOINT.fullmatch(name) for name in names)
 
 
 def follow(store: Store, folder: str, state: State) -> None:
@@ -160,11 +173,14 @@ def _decoded(body: bytes) -> list[_Action]:
 def _read(store: Store, folder: str, whole: bool) -> tuple[State, bool]:
     state = State(whole=whole)
     prefix = f"{folder}/_delta_log/"
+    told = _last_told(store, prefix, state)  # before the list: a checkpoint is there before it is told
     listed = {key.removeprefix(prefix): of for key, of in store.listing(prefix.rstrip("/")).items()}
     entries = sorted(int(m[1]) for name in listed if (m := _ENTRY.fullmatch(name)))
     checkpoints = _checkpoints(listed)
     if not (entries or checkpoints):
         return state, False
+    if told is not None and told not in checkpoints:
+        state.faults.append(f"the last checkpoint, of version {told}, is missing")
     start = _from_checkpoint(store, prefix, checkpoints, state)
     state.version = max(entries[-1] if entries else -1, start)
     wanted = range(start + 1, state.version + 1)
@@ -208,9 +224,6 @@ def _checkpoints(listed: Mapping[str, Object]) -> dict[int, list[str]]:
 
 def _from_checkpoint(store: Store, prefix: str, checkpoints: dict[int, list[str]], state: State) -> int:
     """Begin with the last checkpoint that can be read; its version, or -1 where all is in the JSON files."""
-    told = _last_told(store, prefix, state)
-    if told is not None and told not in checkpoints:
-        state.faults.append(f"the last checkpoint, of version {told}, is missing")
     for version in sorted(checkpoints, reverse=True):
         try:
             _begin(store, prefix, checkpoints[version], state)
@@ -225,14 +238,16 @@ def _begin(store: Store, prefix: str, checkpoint: list[str], state: State) -> No
     """Apply a checkpoint, or nothing of it."""
     found = State(whole=state.whole)
     for name in checkpoint:
-        file = pq.ParquetFile(pa.BufferReader(store.read(prefix + name)))
-        _apply(found, _actions(file.read(columns=[*_COLUMNS, *(_FILE_COLUMNS if state.whole else ())])))
+        body = store.read(prefix + name)
+        try:
+            file = pq.ParquetFile(pa.BufferReader(body))
+            actions = file.read(columns=[*_COLUMNS, *(_FILE_COLUMNS if state.whole else ())])
+        except OSError as error:  # pyarrow's word for a damaged page or footer, which no store has to do with
+            raise pa.ArrowInvalid(str(error)) from error
+        _apply(found, _actions(actions))
     state.files, state.removed, state.positions = found.files, found.removed, found.positions
-    state.schema, state.writer_version, state.writer_features = (
-        found.schema,
-        found.writer_version,
-        found.writer_features,
-    )
+    state.schema, state.properties = found.schema, found.properties
+    state.writer_version, state.writer_features = found.writer_version, found.writer_features
 
 
 def _last_told(store: Store, prefix: str, state: State) -> int | None:
@@ -252,8 +267,8 @@ def _actions(checkpoint: pa.Table) -> Iterable[_Action]:
         yield _Action(add=_File(path, size))
     for (path,) in _fields(checkpoint, "remove", "path"):
         yield _Action(remove=_File(path))
-    for (schema,) in _fields(checkpoint, "metaData", "schemaString"):
-        yield _Action(meta_data=_Metadata(schema))
+    for schema, properties in _fields(checkpoint, "metaData", "schemaString", "configuration"):
+        yield _Action(meta_data=_Metadata(schema, dict(properties or ())))
     for version, features in _fields(checkpoint, "protocol", "minWriterVersion", "writerFeatures"):
         yield _Action(protocol=_Protocol(version, features))
 
@@ -275,7 +290,7 @@ def _apply(state: State, actions: Iterable[_Action]) -> None:
         if action.txn:
             state.positions[action.txn.app_id] = action.txn.version
         if action.meta_data:
-            state.schema = action.meta_data.schema_string
+            state.schema, state.properties = action.meta_data.schema_string, action.meta_data.configuration
         if action.protocol:
             state.writer_version = action.protocol.min_writer_version
             state.writer_features = frozenset(action.protocol.writer_features or ())

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from playlake import events
 from playlake.broker import Polled, TopicPartition
@@ -18,7 +27,7 @@ from playlake.settings import PREFIX
 _EVERY_SECONDS = 1.0
 """How often lag is looked at: a turn of the loop may take a hundredth of that."""
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_FAILURES = ("failed", "made_anew")
+_FAILURES = ("failed", "lost", "made_anew")
 _STEPS = ("decode", "write")
 
 
@@ -37,6 +46,7 @@ class Metrics(Watcher):
         """By topic, the age of rows that a failure made us drop: they will be read again, and are no younger then."""
         self._known: set[Partition] = set()
         self.registry = CollectorRegistry()
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series of each, which nobody asks for
         ProcessCollector(registry=self.registry)  # memory, CPU time, open files; on Linux
 
         def counter(name: str, help: str, *labels: str) -> Counter:
@@ -84,14 +94,18 @@ class Metrics(Watcher):
     def serve(self, host: str, port: int) -> None:
         """Serve them over HTTP at any path until the process ends.
 
-        :raises UsageError: when the port is taken.
+        :raises UsageError: when the port is taken, or the host none of this machine's.
         """
         try:
             start_http_server(port, host, self.registry)
         except OSError as error:
+            what_to_do = (
+                f"Is another writer running? Give each a {PREFIX}METRICS_PORT of its own; 0 is off."
+                if error.errno in (errno.EADDRINUSE, errno.EACCES)
+                else f"{PREFIX}HOST must be an address of this machine; 127.0.0.1 unless set."
+            )
             raise UsageError(
-                f"The metrics can't be served on {host}:{port} ({error.strerror or error}). Is another writer running?"
-                f" Give each a {PREFIX}METRICS_PORT of its own; 0 is off."
+                f"The metrics can't be served on {host}:{port} ({error.strerror or error}). {what_to_do}"
             ) from error
 
     def polled(self, polled: Polled) -> None:
@@ -119,7 +133,7 @@ class Metrics(Watcher):
             self._conflicts.labels(topic).inc()
         else:
             self._failures.labels(topic, kind).inc()
-        if kind == "failed" and topic in self._since:
+        if kind in ("failed", "lost") and topic in self._since:
             self._dropped.setdefault(topic, self._since[topic])
 
     def turn(

@@ -17,6 +17,8 @@ ORDER = [(name, "ascending") for name in ("_kafka_topic_id", "_kafka_partition",
 
 _AT_ONCE = 16 * 2**20
 """Bytes of small files that are fetched at the same time."""
+_GROUP = 128 * 2**20
+"""Bytes of a group of rows, unpacked, that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,25 @@ def _batches(store: Store, files: Mapping[str, int]) -> Iterator[pa.Table]:
     for keys in _together(files):
         if len(keys) == 1:
             with store.reading(keys[0]) as file:
-                for batch in pq.ParquetFile(file).iter_batches(batch_size=16_384):
-                    yield pa.Table.from_batches([batch])
+                yield from _row_groups(pq.ParquetFile(file))
             continue
         bodies = store.read_all(keys)
         for key in keys:
             if key not in bodies:
                 raise FileNotFoundError(key)
-            yield pq.ParquetFile(pa.BufferReader(bodies.pop(key))).read()
+            yield from _row_groups(pq.ParquetFile(pa.BufferReader(bodies.pop(key))))
+
+
+def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """A file piece by piece: what is small in the store may be large in memory. Ours have groups of bounded size."""
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if group.total_byte_size <= _GROUP or group.num_rows <= 1:
+            yield file.read_row_group(number)
+            continue
+        rows = max(1, group.num_rows * _GROUP // group.total_byte_size)
+        for batch in file.iter_batches(batch_size=rows, row_groups=[number]):
+            yield pa.Table.from_batches([batch])
 
 
 def _together(files: Mapping[str, int]) -> Iterator[list[str]]:

@@ -102,11 +102,14 @@ OWN_FIELDS: dict[str, list[pa.Field]] = {
 }
 """By topic, the columns of the event's own fields, without ``extra``."""
 
-_OWN_NAMES = {f.name.lower() for schema in (*BRONZE.values(), DEAD_LETTERS) for f in schema}
+_ENGINES = {"filename", "file_row_number", "file_index", "delta_file_number", "rowid"}
+"""Columns that DuckDB has of its own beside those of a file or table."""
+_OWN_NAMES = _ENGINES | {f.name.lower() for schema in (*BRONZE.values(), DEAD_LETTERS) for f in schema}
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a field of this name can't be a column beside ours: a name of ours, or one that we may come to use."""
+    """Whether a field of this name can't be a column beside ours: a name of ours or of an engine, or one that
+    we may come to use."""
     return name.lower() in _OWN_NAMES or name.startswith("_")
 
 

@@ -1,19 +1,27 @@
 """What a Delta log says of a file's columns, by which readers skip files: the smallest, the largest, the nulls.
 
-Of every column but bytes, because deltalake's own reader takes a bound that is not given for one that nothing meets.
+Of every column that has an order and a word for its values in JSON, also of those that other programs have added,
+because deltalake's own reader takes a bound that is not given for one that nothing meets.
 https://github.com/delta-io/delta/blob/master/PROTOCOL.md#per-file-statistics
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_ORDERED = (
+    *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_timestamp),
+    *(pa.types.is_date, pa.types.is_decimal),
+)
+_MOST = sys.float_info.max
 _LONGEST = 64
 """Characters of a text that are kept as a bound."""
 
@@ -26,7 +34,7 @@ class Statistics:
         self._nulls = dict.fromkeys(schema.names, 0)
         self._least: dict[str, Any] = {}
         self._greatest: dict[str, Any] = {}
-        self._bounded = [f.name for f in schema if not pa.types.is_binary(f.type)]
+        self._bounded = [f.name for f in schema if any(of(f.type) for of in _ORDERED)]
 
     def add(self, rows: pa.Table) -> None:
         """Count these rows too."""
@@ -65,11 +73,23 @@ def of(rows: pa.Table) -> str:
 
 
 def _lower(value: Any) -> Any:
-    return value[:_LONGEST] if isinstance(value, str) else value
+    if isinstance(value, Decimal):
+        return math.nextafter(float(value), -math.inf)
+    if isinstance(value, float):  # JSON has no word for what is none, and for what is beyond
+        return -_MOST if math.isnan(value) else min(max(value, -_MOST), _MOST)
+    return value[:_LONGEST] if isinstance(value, str) else _plain(value)
 
 
 def _upper(value: Any) -> Any:
-    return _next_prefix(value) if isinstance(value, str) and len(value) > _LONGEST else value
+    if isinstance(value, Decimal):
+        return math.nextafter(float(value), math.inf)
+    if isinstance(value, float):
+        return _MOST if math.isnan(value) else min(max(value, -_MOST), _MOST)
+    return _next_prefix(value) if isinstance(value, str) and len(value) > _LONGEST else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _next_prefix(text: str) -> str:

@@ -1,9 +1,9 @@
-"""The object store below the lake: its bucket, and whether it honours a conditional PUT."""
+"""The object store below the lake: the S3 client of everything but deltalake and DuckDB."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, cast
@@ -26,6 +26,13 @@ ERRORS: tuple[type[Exception], ...] = (
 """What the store's client raises."""
 
 
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that a client's error is of."""
+    cause = error if isinstance(error, botocore.exceptions.ClientError) else error.__cause__
+    found: int | None = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """What a listing says of an object: bytes, and when it was written (UTC)."""
@@ -37,7 +44,9 @@ class Object:
 class Store:
     """The bucket of the lake.
 
-    :raises UnavailableError: when the store does not answer.
+    What makes sure of something (:meth:`ensure_bucket`, :meth:`check_conditional_put`, :meth:`put_new`,
+    :meth:`write_all`) raises UnavailableError when the store fails. All else raises the client's own :data:`ERRORS`:
+    who calls knows what that means there, and says it by :meth:`failed`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -74,7 +83,7 @@ class Store:
             self._fs.call_s3("create_bucket", Bucket=bucket)
         except FileExistsError:
             pass  # another was first
-        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except ERRORS as error:
             raise self.failed(f"making the bucket {bucket}", error) from error
 
     def check_conditional_put(self) -> None:
@@ -109,25 +118,43 @@ class Store:
         try:
             self._fs.call_s3("put_object", Bucket=self._settings.s3_bucket, Key=key, Body=body, IfNoneMatch="*")
         except ERRORS as error:
-            cause = error if isinstance(error, botocore.exceptions.ClientError) else error.__cause__
-            status = getattr(cause, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if isinstance(error, FileExistsError) or status in (409, 412):
+            if isinstance(error, FileExistsError) or _status(error) in (409, 412):
                 return False
             raise self.failed("writing to it", error) from error  # unwell is not unwilling
+        return True
+
+    def changed(self, key: str, change: Callable[[bytes], bytes | None]) -> bool:
+        """Replace an object by what ``change`` makes of it, unless another has replaced it meanwhile.
+
+        :param change: gets the object and returns the new one, None to leave it.
+        :returns: whether it was replaced (``If-Match``, as in :meth:`put_new`).
+        :raises FileNotFoundError: when there is none.
+        """
+        at = {"Bucket": self._settings.s3_bucket, "Key": key}
+        head = self._fs.call_s3("head_object", **at)
+        body = change(self.read(key))
+        if body is None:
+            return False
+        try:
+            self._fs.call_s3("put_object", **at, Body=body, IfMatch=head["ETag"])
+        except ERRORS as error:
+            if _status(error) in (404, 409, 412):
+                return False
+            raise self.failed("writing to it", error) from error
         return True
 
     def write(self, key: str, body: bytes) -> None:
         """Put one object."""
         self._fs.pipe_file(f"{self._settings.s3_bucket}/{key}", body)
 
-    def write_all(self, bodies: Mapping[str, Any]) -> None:
-        """Put several objects at once, each a buffer of bytes.
+    def write_all(self, bodies: Mapping[str, bytes]) -> None:
+        """Put several objects at once.
 
         :raises UnavailableError: when one of them could not be put; others may have been.
         """
         try:
-            self._fs.pipe({f"{self._settings.s3_bucket}/{key}": bytes(body) for key, body in bodies.items()})
-        except (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            self._fs.pipe({f"{self._settings.s3_bucket}/{key}": body for key, body in bodies.items()})
+        except ERRORS as error:
             raise self.failed("writing to it", error) from error
 
     def read(self, key: str) -> bytes:
@@ -170,9 +197,18 @@ class Store:
             if of["type"] == "file" and "LastModified" in of
         }
 
+    def after(self, prefix: str, key: str) -> list[str]:
+        """The first keys below a folder that come after this one, in their order; one request."""
+        of = {"Bucket": self._settings.s3_bucket, "Prefix": prefix, "StartAfter": key, "MaxKeys": 100}
+        return [str(found["Key"]) for found in self._fs.call_s3("list_objects_v2", **of).get("Contents", ())]
+
     def delete(self, key: str) -> None:
         """Remove one object."""
         self._fs.rm_file(f"{self._settings.s3_bucket}/{key}")
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove several objects, a thousand a request."""
+        self._fs.rm([f"{self._settings.s3_bucket}/{key}" for key in keys])
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below a folder, sorted."""
@@ -184,5 +220,6 @@ class Store:
         """The error that says that the store does not do what it was asked for."""
         return UnavailableError(
             f"The object store {self._where} failed at {doing} ({type(error).__name__}: {error}). "
-            "Check that it runs (`playlake status`), that its disk has room, and the PLAYLAKE_S3_… settings."
+            "Check that it runs (`playlake status`; `playlake up` starts the embedded one), that its disk has room, and"
+            " the PLAYLAKE_S3_… settings."
         )

@@ -6,65 +6,56 @@ import re
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema
-from deltalake.exceptions import CommitFailedError, DeltaError
 
 from playlake import failpoints
 from playlake import log as logs
 from playlake.errors import PlaylakeError, UnavailableError
-from playlake.lake import commit, log
+from playlake.lake import checkpoint, commit, log
+from playlake.lake import columns as words
 from playlake.lake.deliver import FencedError
-from playlake.lake.drift import of_schema
 from playlake.lake.files import files
 from playlake.lake.options import storage_options
 from playlake.lake.schema import PARTITION_COLUMNS
 from playlake.lake.store import ERRORS, Store
 from playlake.settings import Settings
 
+if TYPE_CHECKING:
+    from playlake.lake.delta import Live
+
 _log = logs.get("lake")
 
 _STALE_S = 3_600.0
 """Of the wall clock, which goes on while a machine sleeps. Who has not looked for so long opens the log anew: the entry
 that comes next may be cleaned up already (after 30 days), and would look like one that is not there yet."""
-_NO_BUCKET = "NoSuchBucket"
-"""S3's code for it, https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html."""
+
+FRESH_S = 1_800.0
+"""Of the wall clock: how old files may be when they are committed. `lake prune` takes what no version knows after an
+hour at the soonest, and who was frozen in between would commit files that are gone."""
 
 
 class WriteFailedError(PlaylakeError):
     """The lake could not be written; whether the commit happened is for the table to say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What the log says of a table at one version: its files, and nothing that was replaced since."""
-
-    schema: pa.Schema
-    files: Mapping[str, int]
-    """By the path below the table's folder, the rows."""
-    first: datetime | None
-    """Of ``_kafka_timestamp``, to the millisecond; None where there is no row."""
-    last: datetime | None
-
-
 class Table:
     """One Delta table of the lake.
 
     :param folder: below the bucket, such as ``bronze/plays``.
+    :param store: one that several tables share, since its client takes 15 MB; made when it is needed otherwise.
     """
 
-    def __init__(self, settings: Settings, folder: str, schema: pa.Schema) -> None:
+    def __init__(self, settings: Settings, folder: str, schema: pa.Schema, store: Store | None = None) -> None:
         self.folder = folder
         self.uri = f"s3://{settings.s3_bucket}/{folder}"
-        self._schema = schema
+        self.schema = schema
         self._settings = settings
-        self._options = storage_options(settings)
         self._folders = [name for name in PARTITION_COLUMNS if name in schema.names]
+        self._shared = store
         self._state: log.State | None = None
         self._looked_at = 0.0
         self.bytes_written = 0
@@ -74,20 +65,15 @@ class Table:
 
     @cached_property
     def _store(self) -> Store:
-        return Store(self._settings)
+        return self._shared or Store(self._settings)
 
     def open(self) -> None:
         """Open the table, making it, and the bucket, where there is none."""
         if self.is_there():
             return
-        try:
-            self._create()
-        except (OSError, DeltaError) as error:
-            if _NO_BUCKET not in str(error):
-                raise self._failed("made", error) from error
+        with self._telling("made"):
             self._store.ensure_bucket()
-            with self._telling("made"):
-                self._create()
+            self._create()
         if not self.is_there():
             raise self._failed("opened", FileNotFoundError("it was made and is not there"))
 
@@ -100,18 +86,11 @@ class Table:
         return self._state is not None
 
     def _create(self) -> None:
-        with suppress(CommitFailedError):  # another writer made it at the same moment
-            DeltaTable.create(
-                self.uri,
-                self._schema,
-                mode="ignore",
-                partition_by=self._folders,
-                storage_options=self._options,
-                # The transactions are the positions: they must never expire.
-                configuration={"delta.checkpointInterval": str(self._settings.checkpoint_versions)},
-                # Version 0 or none: tried again, it would be made a second time by whoever was a moment late.
-                commit_properties=CommitProperties(max_commit_retries=0),
-            )
+        # The transactions are the positions: they must never expire.
+        properties = {"delta.checkpointInterval": str(self._settings.checkpoint_versions)}
+        made = commit.creation(words.to_log(self.schema), self._folders, properties)
+        # Version 0 or none: it may be there already, made by another writer at the same moment.
+        self._store.put_new(log.entry(self.folder, 0), made)
 
     def refresh(self) -> None:
         """See the latest version."""
@@ -130,10 +109,6 @@ class Table:
         assert self._state is not None  # noqa: S101 - open() sets it or raises
         return self._state
 
-    def _delta(self, version: int | None = None) -> DeltaTable:
-        """The table with all its files, for what needs them."""
-        return DeltaTable(self.uri, version=version, storage_options=self._options)
-
     @property
     def version(self) -> int:
         """The version last seen."""
@@ -145,29 +120,26 @@ class Table:
         """The next offset of a partition, at the version last seen."""
         return self._seen.positions.get(app)
 
-    def rows(self) -> int:
-        """Rows at the version last seen, by the log."""
+    def is_empty(self) -> bool:
+        """Whether no rows are in it. All of its log is read."""
         with self._telling("read"):
-            actions = pa.table(self._delta(self.version).get_add_actions(flatten=True))
-        return int(sum(actions["num_records"].to_pylist()))
+            return not log.read(self._store, self.folder).files
 
     @property
     def added_columns(self) -> dict[str, pa.DataType]:
         """The columns that events have brought beside their own, by name, at the version last seen."""
-        return of_schema(pa.schema(Schema.from_json(self._seen.schema).to_arrow()), self._schema.names)
+        own = set(self.schema.names)
+        return {name: kind for name, kind in words.of_log(self._seen.schema).items() if name not in own}
 
     def add_columns(self, columns: Mapping[str, pa.DataType]) -> None:
         """Add nullable columns; files that are there already have null in them.
 
         :raises FencedError: when the table was changed meanwhile: look again at what columns it has.
         """
-        schema = Schema.from_arrow(pa.schema([pa.field(name, kind) for name, kind in columns.items()]))
-        with self._telling("widened"):
-            delta = self._delta(self.version)
-            try:
-                delta.alter.add_columns(schema.fields)
-            except CommitFailedError as error:
-                raise FencedError(str(error)) from error
+        from playlake.lake import delta
+
+        with self._telling("widened"), delta.opened(self._settings, self.uri, self.version) as table:
+            delta.add_columns(table, columns)
         self.refresh()
 
     def append(self, rows: pa.Table, expected: Mapping[str, int | None], following: Mapping[str, int]) -> int:
@@ -180,8 +152,12 @@ class Table:
         :raises WriteFailedError: when the store failed; the commit may or may not have happened.
         """
 
+        made_at = time.time()
+
         def still() -> None:
             self._check_features()
+            if abs(time.time() - made_at) > FRESH_S:
+                raise FencedError(f"{self.folder}: the files are too old, they may have been pruned")
             for app, position in expected.items():
                 if self.position(app) != position:
                     raise FencedError(f"{app}: expected {position}, the table has {self.position(app)}")
@@ -192,7 +168,7 @@ class Table:
         made = list(files(rows))
         with self._telling("written"):
             self._store.write_all({f"{self.folder}/{file.path}": file.body for file in made})
-        self.bytes_written += sum(file.body.size for file in made)
+        self.bytes_written += sum(len(file.body) for file in made)
         failpoints.hit("after-files")
         self._commit(commit.body(made, self._folders, following), still)
         return self.version
@@ -203,6 +179,7 @@ class Table:
         started = time.perf_counter()
         try:
             with self._telling("written"):
+                still()
                 commit.commit(self._store, self.folder, self._seen, body, still)
         except commit.CrowdedError as error:
             raise FencedError(str(error)) from error
@@ -226,41 +203,28 @@ class Table:
         """Write the log's state as one file, so that readers need not read all of the log; not doing so is no fault."""
         failpoints.hit("before-checkpoint")
         try:
-            delta = self._delta()
-            delta.create_checkpoint()
-            failpoints.hit("after-checkpoint")
-            delta.cleanup_metadata()
-        except (OSError, DeltaError) as error:
+            checkpoint.make(self.uri, storage_options(self._settings))
+        except OSError as error:
             _log.warning("no checkpoint could be made; the next one will be", table=self.folder, why=_words(error))
+        failpoints.hit("after-checkpoint")
 
     def offsets_from(self, topic_id: str, partition: int, start: int) -> frozenset[int]:
         """Offsets at or after ``start`` that the table holds of a partition."""
-        import pyarrow.dataset as ds
+        from playlake.lake import delta
 
         self.refresh()
-        with self._telling("read"):
-            found = self._delta(self.version).to_pyarrow_table(
-                columns=["_kafka_offset"],
-                filters=(ds.field("_kafka_topic_id") == topic_id)
-                & (ds.field("_kafka_partition") == partition)
-                & (ds.field("_kafka_offset") >= start),
-            )
-        return frozenset(found.column("_kafka_offset").to_pylist())
+        with self._telling("read"), delta.opened(self._settings, self.uri, self.version) as table:
+            return delta.offsets_from(table, topic_id, partition, start)
 
     def live(self, version: int) -> Live:
         """The live files at a version.
 
         :raises WriteFailedError: when the store failed.
         """
-        try:
-            actions = pa.table(self._delta(version).get_add_actions(flatten=True))
-        except (OSError, DeltaError) as error:
-            raise self._failed("read", error) from error
-        files = dict(zip(actions["path"].to_pylist(), actions["num_records"].to_pylist(), strict=True))
-        if not files:
-            return Live(self._schema, {}, None, None)
-        first, last = (actions[f"{of}._kafka_timestamp"].to_pylist() for of in ("min", "max"))
-        return Live(self._schema, files, min(first), max(last))
+        from playlake.lake import delta
+
+        with self._telling("read"), delta.opened(self._settings, self.uri, version) as table:
+            return delta.live(table, self.schema)
 
     def prune(self, hours: int, *, dry_run: bool = False) -> list[str]:
         """Remove the files that no version of the table knows and that are older than ``hours``; returns their paths.
@@ -269,29 +233,27 @@ class Table:
 
         :raises WriteFailedError: when the store failed.
         """
+        from playlake.lake import delta
+
         self.refresh()
-        try:
-            delta = self._delta()
-            found = delta.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-            if found and not dry_run:  # even a vacuum that finds nothing is a version, which would look like news
-                delta.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
-        except (OSError, DeltaError) as error:
-            raise self._failed("pruned", error) from error
-        return list(found)
+        with self._telling("pruned"), delta.opened(self._settings, self.uri) as table:
+            return delta.prune(table, hours, dry_run=dry_run)
 
     @contextmanager
     def _telling(self, verb: str) -> Iterator[None]:
         """Make of the clients' errors one that says what it means."""
         try:
             yield
-        except (*ERRORS, DeltaError, pa.ArrowException, UnavailableError, ValueError) as error:
+        except (*ERRORS, pa.ArrowException, UnavailableError, ValueError) as error:
             raise self._failed(verb, error) from error
 
     def _failed(self, verb: str, error: BaseException) -> WriteFailedError:
-        kept = " What was not landed is still in Kafka." if verb in ("written", "widened") else ""
+        kept = " What was not landed is still in Kafka." if verb in ("read", "written", "widened") else ""
         return WriteFailedError(
-            f"The lake's table {self.folder} could not be {verb} ({_words(error)}).{kept} Check the object store and"
-            " its disk (`playlake status`, `playlake doctor`) and run this again."
+            f"The lake's table {self.folder} could not be {verb} ({_words(error)}).{kept}",
+            "Check that the object store runs (`playlake status`; `playlake up` starts the embedded one) and has room"
+            " (`playlake doctor`), and run this again. Where it is well, `playlake lake verify` says what is wrong with"
+            " the table.",
         )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from playlake import events
 from playlake.lake import log
 from playlake.lake.schema import BRONZE, DEAD_LETTERS, KNOWN_GAPS, LOG_GAPS, REPLAYS
-from playlake.lake.store import Store
-from playlake.lake.table import Live, Table, WriteFailedError
+from playlake.lake.store import ERRORS, Store
+from playlake.lake.table import Table, WriteFailedError
 from playlake.settings import Settings
+
+if TYPE_CHECKING:
+    from playlake.lake.delta import Live
 
 FOLDERS = {
     events.PLAYS: "bronze/plays",
@@ -25,34 +29,35 @@ KNOWN_GAPS_FOLDER = "bronze/known_gaps"
 REPLAYS_FOLDER = "bronze/replays"
 
 
-def bronze(settings: Settings, topic: str) -> Table:
+def bronze(settings: Settings, topic: str, store: Store | None = None) -> Table:
     """The table in which a topic lands."""
-    return Table(settings, FOLDERS[topic], BRONZE[topic])
+    return Table(settings, FOLDERS[topic], BRONZE[topic], store)
 
 
-def dead_letters(settings: Settings) -> Table:
+def dead_letters(settings: Settings, store: Store | None = None) -> Table:
     """The table of messages that could not be events."""
-    return Table(settings, DEAD_LETTERS_FOLDER, DEAD_LETTERS)
+    return Table(settings, DEAD_LETTERS_FOLDER, DEAD_LETTERS, store)
 
 
-def log_gaps(settings: Settings) -> Table:
+def log_gaps(settings: Settings, store: Store | None = None) -> Table:
     """The table of what retention removed from Kafka before it was landed."""
-    return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS)
+    return Table(settings, LOG_GAPS_FOLDER, LOG_GAPS, store)
 
 
-def known_gaps(settings: Settings) -> Table:
+def known_gaps(settings: Settings, store: Store | None = None) -> Table:
     """The table of those gaps whose loss somebody has acknowledged."""
-    return Table(settings, KNOWN_GAPS_FOLDER, KNOWN_GAPS)
+    return Table(settings, KNOWN_GAPS_FOLDER, KNOWN_GAPS, store)
 
 
-def replays(settings: Settings) -> Table:
+def replays(settings: Settings, store: Store | None = None) -> Table:
     """The table of dead letters that were sent again."""
-    return Table(settings, REPLAYS_FOLDER, REPLAYS)
+    return Table(settings, REPLAYS_FOLDER, REPLAYS, store)
 
 
-def every(settings: Settings) -> list[Table]:
+def every(settings: Settings, store: Store | None = None) -> list[Table]:
     """All tables of the lake; one that is not there yet is made, empty."""
-    found = [*(bronze(settings, topic) for topic in FOLDERS), dead_letters(settings)]
+    store = store or Store(settings)
+    found = [*(bronze(settings, topic, store) for topic in FOLDERS), dead_letters(settings, store)]
     for table in found:
         table.open()
     return found
@@ -61,8 +66,9 @@ def every(settings: Settings) -> list[Table]:
 def prunable(settings: Settings) -> list[Table]:
     """All tables in which a writer that died can have left files: those of :func:`every`, and those kept beside them
     where they are there."""
-    beside = (log_gaps(settings), known_gaps(settings), replays(settings))
-    return [*every(settings), *(table for table in beside if table.is_there())]
+    store = Store(settings)
+    beside = (log_gaps(settings, store), known_gaps(settings, store), replays(settings, store))
+    return [*every(settings, store), *(table for table in beside if table.is_there())]
 
 
 def snapshot(settings: Settings) -> dict[str, int]:
@@ -89,7 +95,11 @@ def rows_at(settings: Settings, folder: str, version: int) -> int | None:
     """
     try:
         return sum(live_files(settings)(folder, version).files.values())
-    except WriteFailedError:
-        if Store(settings).read_all([log.entry(folder, version)]):
+    except WriteFailedError as failed:
+        try:
+            there = Store(settings).read_all([log.entry(folder, version)])
+        except ERRORS:
+            raise failed from failed.__cause__
+        if there:
             raise
         return None

@@ -17,7 +17,7 @@ class Landed:
 
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(events.TOPICS, 0))
     dead_letters: int = 0
-    commits: int = 0
+    flushes: int = 0
     fenced: int = 0
     assignments: int = 0
     """How often the group gave us partitions: once, unless members come, go or fall out."""
@@ -39,9 +39,13 @@ class Watcher:
         """A batch was committed."""
 
     def failed(self, topic: str, kind: str) -> None:
-        """A batch was not committed: ``fenced``, ``failed`` or ``made_anew``."""
+        """What was read was not committed, and dropped: ``fenced``, ``failed``, ``lost`` or ``made_anew``."""
 
     def turn(
         self, core: Core, mine: set[Partition], claimed_end: Callable[[TopicPartition], int | None], now: float
     ) -> None:
-        """A turn of the loop begins. ``mine`` are also the partitions whose place in the lake is not known yet."""
+        """A turn of the loop begins.
+
+        :param mine: also the partitions whose place in the lake is not known yet, and those that were lost and of which
+            it is not known yet whose they are.
+        """

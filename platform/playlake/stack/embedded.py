@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -231,10 +231,10 @@ class EmbeddedStack:
 
         :param command: gives the command line for a port.
         """
-        with self.locked():
+        with self.locked(), closing(ports.Claims(self._settings.host)) as claims:
             state = self.home.load()
             self._stop(state, [name])
-            port = ports.settle(state.ports, name, *self.serving_port(name))
+            port = ports.settle(state.ports, name, *self.serving_port(name), free=claims.free)
             log = self.home.log(name)
             env = attach(self._settings).environment()
             child = process.start(name, command(port), home=self.home.path, log=log, env=env)

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
-import duckdb
+from collections.abc import Mapping
 
 from playlake import events
-from playlake.errors import PlaylakeError
 from playlake.settings import Settings
 from playlake.warehouse import duck
-
-
-@contextmanager
-def _reading(path: str) -> Iterator[None]:
-    try:
-        yield
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PlaylakeError(
-            f"The lake's {path} can't be read: {reason}\n"
-            "`playlake lake verify` names the files that are missing or damaged; `playlake status` shows what runs."
-        ) from error
 
 
 def counts(settings: Settings, versions: Mapping[str, int]) -> dict[str, int]:
@@ -30,7 +14,7 @@ def counts(settings: Settings, versions: Mapping[str, int]) -> dict[str, int]:
     with duck.connect(settings) as connection:
         found = {}
         for path, version in versions.items():
-            with _reading(path):
+            with duck.reading(path):
                 row = connection.execute(
                     f"select count(*) from delta_scan('s3://{settings.s3_bucket}/{path}', version={int(version)})"
                 ).fetchone()
@@ -40,7 +24,7 @@ def counts(settings: Settings, versions: Mapping[str, int]) -> dict[str, int]:
 
 def by_source(settings: Settings, path: str) -> dict[str, int]:
     """Rows of a table by the source that their events name; ``not said`` for those that name none."""
-    with duck.connect(settings) as connection, _reading(path):
+    with duck.connect(settings) as connection, duck.reading(path):
         rows = connection.execute(
             "select coalesce(source, 'not said'), count(*)"
             f" from delta_scan('s3://{settings.s3_bucket}/{path}') group by all order by all"
@@ -50,7 +34,7 @@ def by_source(settings: Settings, path: str) -> dict[str, int]:
 
 def known_events(settings: Settings, path: str, user_id: str, source: str) -> frozenset[bytes]:
     """The ids, 16 bytes each, of a listener's events of one source that the lake holds."""
-    with duck.connect(settings) as connection, _reading(path):
+    with duck.connect(settings) as connection, duck.reading(path):
         rows = connection.execute(
             f"select distinct event_id from delta_scan('s3://{settings.s3_bucket}/{path}')"
             " where user_id = ? and source = ?",

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +24,13 @@ _WITHOUT_UNIT_TESTS = {"DBT_EXCLUDE_RESOURCE_TYPES": "unit_test"}
 """They test the models, not the data: `make test` runs them."""
 
 
-def _command(where: Target, arguments: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *arguments, "--target", where.name]
+_BY_HAND = ("-c", "from dbt.cli.main import cli; cli()")
+_OURS = ("-m", "playlake.warehouse.dbt_child")
+
+
+def _command(how: Sequence[str], where: Target, arguments: Sequence[str]) -> list[str]:
+    # -P: what lies in the working folder is no module of dbt's.
+    return [sys.executable, "-P", *how, *arguments, "--target", where.name]
 
 
 def _environment(settings: Settings, where: Target) -> dict[str, str]:
@@ -63,7 +69,8 @@ def run(
     started = time.time()
     # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
     process = subprocess.Popen(
-        _command(where, ["--log-format", "json", *arguments]),
+        _command(_OURS, where, ["--log-format", "json", *arguments]),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -95,7 +102,10 @@ def by_hand(
     """Run a dbt command with its own output; returns its exit code. ``variables`` as in :func:`run`."""
     out = sys.stderr if quiet else None
     return subprocess.run(
-        _command(where, arguments), env={**_environment(settings, where), **variables}, stdout=out, check=False
+        _command(_BY_HAND, where, arguments),
+        env={**_environment(settings, where), **variables},
+        stdout=out,
+        check=False,
     ).returncode
 
 
@@ -147,8 +157,10 @@ def _failure(failed: list[dict[str, Any]], last: list[str], logs: Path, outcome:
     if failed:
         names = ", ".join(str(r["unique_id"]).split(".")[2] for r in failed[:5])
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
-        first = " ".join(str(failed[0].get("message") or "").split())[:300]
+        first = textwrap.shorten(str(failed[0].get("message") or ""), 400, placeholder=" …")
         what = f"{len(failed)} of its models and tests failed: {names}{more}. The first says: {first}"
+        if "ObjectStoreError" in first:  # of DuckDB's delta extension, which the models read the lake with
+            what += ". Check that the object store runs (`playlake status`; `playlake up` starts the embedded one)."
     else:
         what = "dbt ended before it ran a model. Its last words: " + " ".join(" ".join(last).split())[-400:]
     return f"{outcome}; {what}\n{_PUBLISHED_STAYS if outcome == _NOT_PUBLISHED else ''}Details: {logs / 'dbt.log'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from playlake.errors import PlaylakeError
+from playlake.errors import PlaylakeError, was_interrupted
 from playlake.settings import Settings
 
 _EXTENSIONS = ("httpfs", "delta")
@@ -65,6 +66,29 @@ def configure(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None
     connection.execute(f"set memory_limit = '{settings.memory_mb} MiB'")
     connection.execute("set httpfs_connection_caching = true")  # else each file of a table is a connection of its own
     connection.execute("set preserve_insertion_order = false")  # else a large copy is held back to keep its order
+
+
+def reason(error: BaseException) -> str:
+    """What DuckDB says, as one line that says where it is cut: a lost connection comes after a long address."""
+    return textwrap.shorten(str(error), 320, placeholder=" …")
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Tell of what DuckDB could not read in the lake in a person's words.
+
+    :raises PlaylakeError: instead of DuckDB's own errors, be it that the store is away or that a file is damaged.
+    """
+    try:
+        yield
+    except duckdb.Error as error:
+        if was_interrupted(error):
+            raise
+        raise PlaylakeError(
+            f"The lake's {what} can't be read: {reason(error)}\n"
+            "Check that the object store runs (`playlake status`; `playlake up` starts the embedded one)."
+            " `playlake lake verify` names files that are missing or damaged."
+        ) from error
 
 
 @contextmanager

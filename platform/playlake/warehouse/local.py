@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -29,30 +30,37 @@ class Local:
         self, versions: Mapping[str, int], since: Mapping[str, int], _live: object, _say: Callable[[str], None]
     ) -> None:
         """Show each table of the lake to dbt as a view at one version, and what is new in it as another."""
-        try:
-            connection = duckdb.connect(str(self.database))
-        except duckdb.IOException as error:
-            raise PlaylakeError(
-                f"{self.database} can't be opened ({' '.join(str(error).split())[:200]}). It is dbt's own file: close"
-                " what else has it open. If it is damaged, delete it: the next build makes it anew from the lake."
-            ) from error
-        with duck.closing(connection):
+        with self._opened() as connection:
             duck.configure(connection, self._settings)
             connection.execute("create schema if not exists bronze")
             for path, version in versions.items():
-                table = path.rpartition("/")[2]
-                uri = f"s3://{self._settings.s3_bucket}/{path}"
-                connection.execute(
-                    f"create or replace view bronze.{table} as"
-                    f" select * from delta_scan('{uri}', version={int(version)})"
-                )
-                new = _new_files(connection, uri, version, since[path]) if path in since else None
-                connection.execute(
-                    f"create or replace view bronze.new_{table} as select * from bronze.{table}"
-                    if new is None
-                    else f"create or replace view bronze.new_{table} as"
-                    f" select * from delta_scan('{uri}', version={int(version)}) where {_among(new)}"
-                )
+                with duck.reading(path):
+                    self._show(connection, path, version, since.get(path))
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, path: str, version: int, since: int | None) -> None:
+        table = path.rpartition("/")[2]
+        uri = f"s3://{self._settings.s3_bucket}/{path}"
+        connection.execute(
+            f"create or replace view bronze.{table} as select * from delta_scan('{uri}', version={int(version)})"
+        )
+        new = _new_files(connection, uri, version, since) if since is not None else None
+        connection.execute(
+            f"create or replace view bronze.new_{table} as select * from bronze.{table}"
+            if new is None
+            else f"create or replace view bronze.new_{table} as"
+            f" select * from delta_scan('{uri}', version={int(version)}) where {_among(new)}"
+        )
+
+    @contextmanager
+    def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            with duck.closing(duckdb.connect(str(self.database), read_only=read_only)) as connection:
+                yield connection
+        except duckdb.IOException as error:
+            raise PlaylakeError(
+                f"{self.database} can't be opened ({duck.reason(error)}). It is dbt's own file: close"
+                " what else has it open. If it is damaged, delete it: the next build makes it anew from the lake."
+            ) from error
 
     def environment(self) -> dict[str, str]:
         """What ``dbt/profiles.yml`` asks for."""
@@ -64,7 +72,7 @@ class Local:
 
     def counts(self, schema: str, tables: Iterable[str]) -> dict[str, int]:
         """Rows of tables and views of a schema."""
-        with duck.closing(duckdb.connect(str(self.database), read_only=True)) as connection:
+        with self._opened(read_only=True) as connection:
             connection.execute("set timezone = 'UTC'")
             return {table: _count(connection, schema, table) for table in tables}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from playlake.errors import PlaylakeError, UsageError
+from playlake.errors import PlaylakeError, UsageError, was_interrupted
 from playlake.warehouse import duck
 
 KEEP = 3
@@ -73,6 +73,7 @@ def publish(home: Path, fill: Fill, versions: Mapping[str, int], *, build: int =
 
     :param fill: what fills the schema ``gold`` of the new file.
     :param build: the build's own number, which the next one starts from.
+    :raises PlaylakeError: when gold can't be copied; what was published before stays.
     """
     folder = home / "published"
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,16 @@ def publish(home: Path, fill: Fill, versions: Mapping[str, int], *, build: int =
     made = Current(
         number, final, built_at, dict(versions), target, build, withdrawn=tuple(n for n in withdrawn if n in kept)
     )
-    _write(new, fill, made)
+    try:
+        _write(new, fill, made)
+    except BaseException as error:
+        new.unlink(missing_ok=True)  # half of it would go on filling a full disk
+        if not isinstance(error, duckdb.Error) or was_interrupted(error):
+            raise
+        raise PlaylakeError(
+            f"Gold can't be copied to {new} ({duck.reason(error)}), so what was published before is still served."
+            " Where the disk is full, free some space; then build again."
+        ) from error
     _sync(new)
     new.replace(final)
     _point(folder, made)
@@ -125,7 +135,7 @@ def rollback(home: Path) -> Current:
             [info] = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     except (duckdb.Error, ValueError) as error:
         raise PlaylakeError(
-            f"{path} can't be read ({' '.join(str(error).split())[:200]}), so build {now.version} stays current."
+            f"{path} can't be read ({duck.reason(error)}), so build {now.version} stays current."
         ) from error
     built_at, versions = info["built_at"].isoformat(timespec="seconds"), _versions(json.loads(info["lake_versions"]))
     target, build = str(info.get("target", "local")), int(info.get("build", 0))

@@ -18,7 +18,8 @@ def beyond(log_start: int, position: int, first_held: int | None) -> list[Range]
 
     :param log_start: the first offset that the broker may still have.
     :param position: the next offset of the lake.
-    :param first_held: the first offset that the lake has; None where it has none.
+    :param first_held: the first offset that the lake has; None where it has none, or where who began after the log's
+        first offsets has written that down: an aborted transaction is no message either.
     """
     if position < log_start:  # what comes next is no longer there
         gone = [(position, log_start)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from playlake.errors import was_interrupted
+from playlake.lake.dead import Sql
 from playlake.lake.verify import expired
 from playlake.lake.verify.files import Files
 from playlake.lake.verify.report import SAMPLE, FileFinding, PartitionReport, Report
@@ -17,14 +18,6 @@ from playlake.lake.verify.report import SAMPLE, FileFinding, PartitionReport, Re
 _READ = "read_parquet(?, hive_partitioning = false, union_by_name = true"
 _EVERY_PAGE = f"select bit_xor(every) from (select hash(*columns(*)) as every from {_READ}))"
 """Reading every column is what finds a damaged page; the footer alone would not."""
-
-
-class Sql(Protocol):
-    """A DuckDB connection that can read the lake."""
-
-    def execute(self, query: str, parameters: Any = ...) -> Any: ...
-    def register(self, name: str, value: Any) -> Any: ...
-    def unregister(self, name: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +32,13 @@ class Log:
     unread: Mapping[int, int]
 
 
-def readable(sql: Sql, files: Files, report: Report) -> list[str]:
+def readable(sql: Sql, files: Files, report: Report, answers: Callable[[str], object]) -> list[str]:
     """The files whose every page can be read; the others are reported.
 
     All are read in one go. Only where that fails is each read by itself.
+
+    :param answers: gets a file from the store, and raises where that does not give it: then nothing is said of the
+        file, which may be as whole as any.
     """
     found = list(files.whole)
     if found:
@@ -51,20 +47,25 @@ def readable(sql: Sql, files: Files, report: Report) -> list[str]:
         except Exception as error:
             if _is_ours(error):
                 raise
-            found = [path for path in found if _is_readable(sql, path, report)]
+            found = [path for path in found if _is_readable(sql, path, report, answers)]
     # What is wrong with these has been told already.
-    return found + [path for path in files.doubtful if _is_readable(sql, path, Report())]
+    return found + [path for path in files.doubtful if _is_readable(sql, path, Report(), answers)]
 
 
-def _is_readable(sql: Sql, path: str, report: Report) -> bool:
-    try:
-        sql.execute(_EVERY_PAGE, [[path]]).fetchall()
-    except Exception as error:  # whatever DuckDB says of this file is the finding
-        if _is_ours(error):
-            raise
-        report.damaged_files.append(FileFinding(path, " ".join(str(error).split())[:200]))
-        return False
-    return True
+def _is_readable(sql: Sql, path: str, report: Report, answers: Callable[[str], object]) -> bool:
+    said = ""
+    for _ in range(2):  # the store may have been away, and be there again
+        try:
+            sql.execute(_EVERY_PAGE, [[path]]).fetchall()
+        except Exception as error:  # whatever DuckDB says of this file is the finding
+            if _is_ours(error):
+                raise
+            said = " ".join(str(error).split())[:200]
+            answers(path)
+        else:
+            return True
+    report.damaged_files.append(FileFinding(path, said))
+    return False
 
 
 def _is_ours(error: Exception) -> bool:
@@ -122,11 +123,14 @@ def load(sql: Sql, bronze: Sequence[str], dead: Sequence[str], topic: str) -> No
             )
 
 
-def compare(sql: Sql, log: Log, position: Callable[[int], int], gone: Gone) -> list[PartitionReport]:
+def compare(
+    sql: Sql, log: Log, position: Callable[[int], int], gone: Gone, *, begins_unsaid: bool = False
+) -> list[PartitionReport]:
     """The partitions of a topic, of which :func:`load` has put the rows in place.
 
     :param position: the lake's next offset of a partition by its transactions, 0 where there is none.
     :param gone: what is written down of offsets that were gone (:func:`gaps`).
+    :param begins_unsaid: whether a writer may have begun after the log's first offsets without writing that down.
     """
     held = {
         int(part): counts
@@ -161,7 +165,9 @@ def compare(sql: Sql, log: Log, position: Callable[[int], int], gone: Gone) -> l
             unread=log.unread.get(partition, 0),
             topic_id=log.topic_id,
         )
-        _tell_expired(sql, one, gone, expired.beyond(log.starts.get(partition, 0), passed, first))
+        _tell_expired(
+            sql, one, gone, expired.beyond(log.starts.get(partition, 0), passed, first if begins_unsaid else None)
+        )
         if lost:
             one.lost_offsets = _sample(
                 sql, "select pos from missing_offsets where part = ? and pos < ? order by pos", [partition, passed]

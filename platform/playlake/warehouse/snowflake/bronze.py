@@ -129,7 +129,7 @@ def _load(connection: Any, settings: Settings, options: Snowflake, folder: str, 
     columns = ", ".join(f'"{f.name}"::{_duck_type(f.type)} as "{f.name}"' for f in found.schema)
     with tempfile.TemporaryDirectory(prefix="playlake-") as made:
         file = Path(made) / f"{folder.replace('/', '-')}-{id(found)}.parquet"
-        with duck.connect(settings) as local:
+        with duck.connect(settings) as local, duck.reading(folder):
             local.execute(
                 f"copy (select {columns} from read_parquet([{files}], hive_partitioning = true,"
                 f" hive_types_autocast = false)) to '{file}' (format parquet)"
