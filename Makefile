@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test model chaos soak lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify clean
+.PHONY: help install demo build docs up down logs airflow test test-systems test-faults model chaos soak lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -40,10 +40,19 @@ airflow: install ## Airflow with the DAGs on the embedded stack, until Ctrl-C; p
 	@scripts/bootstrap.sh airflow
 	@scripts/airflow.sh
 
-test: ## Lint, types, import rules, dbt parse and all tests
+test: ## Lint, types, import rules, dbt parse, and the quick tests on the embedded stack (CONTRIBUTING.md)
 	@scripts/bootstrap.sh dev
 	@scripts/bootstrap.sh airflow
-	@scripts/test.sh $(ARGS)
+	@scripts/test.sh quick $(ARGS)
+
+test-systems: ## Containers, make up and make down, DAGs run by Airflow, the pages in Chromium; needs Docker
+	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh airflow
+	@scripts/test.sh systems $(ARGS)
+
+test-faults: ## Kills, freezes, full disks, broken networks, several writers, a short chaos run (docs/faults.md)
+	@scripts/bootstrap.sh dev
+	@scripts/test.sh faults $(ARGS)
 
 model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a quarter of an hour
 	@scripts/bootstrap.sh dev
@@ -51,7 +60,7 @@ model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a qu
 
 chaos: ## Writers killed and frozen while all around them fails (SEED=…, KILLS=500, STACK=embedded|kafka; docs/chaos.md)
 	@scripts/bootstrap.sh dev
-	@PYTHONPATH=. .venv/bin/python -m tests.chaos.run --kills $(or $(KILLS),500) --stack $(or $(STACK),embedded) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@PYTHONPATH=. .venv/bin/python -m tests.faults.chaos.run --kills $(or $(KILLS),500) --stack $(or $(STACK),embedded) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: ## 48 simulated hours of the DAGs' commands under kills, gold beside a rebuild (ARGS="--cycles 6"; docs/chaos.md)
 	@scripts/bootstrap.sh dev

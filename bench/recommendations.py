@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 PLAYLAKE = (sys.executable, "-m", "playlake")
 SIZES = {

@@ -33,8 +33,8 @@ from playlake.lake import tables
 from playlake.lake.deliver import app_id
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
-from tests.interruptible import interruptible
-from tests.support import Cli
+from tests.support.commands import Cli
+from tests.support.interruptible import interruptible
 
 LIMIT_S = 10.0
 ZERO_S = 1.0

@@ -29,7 +29,7 @@ from playlake.warehouse.local import Local
 sys.path.insert(0, str(Path(__file__).parent))
 from warehouse import FIRST_DAY, LISTENERS, PLAYS, PLAYS_A_DAY
 
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 CAP = NEIGHBOURS = 50
 MODELS = (

@@ -35,7 +35,7 @@ from playlake.lake.table import Table
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from playlake.warehouse import duck
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 DAYS = (1_440, 4_320)
 """Commits a day."""

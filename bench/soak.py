@@ -36,8 +36,8 @@ from bench.soak_chart import chart
 from bench.soak_world import Dag, FailedError, Kept, Killer, Watch, sizes
 from playlake.lake import tables
 from playlake.lake.options import storage_options
-from tests.interruptible import interruptible
-from tests.support import Cli
+from tests.support.commands import Cli
+from tests.support.interruptible import interruptible
 
 DAY = 24
 LAND_FOR = "8s"

@@ -16,7 +16,7 @@ from playlake.lake.options import storage_options
 from playlake.settings import load_settings
 from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
-from tests.support import Cli
+from tests.support.commands import Cli
 
 MORE = 1.25
 SLACK_MIB = 16.0

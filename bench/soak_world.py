@@ -15,7 +15,7 @@ import psutil
 
 from bench.measure import pss_of, say
 from playlake.stack.servers import SERVERS
-from tests.support import Cli
+from tests.support.commands import Cli
 
 _MEANT = (-9, -15, 0, 1, 143)
 """Codes of an end: killed, asked, or with the word that broker or store is away."""

@@ -28,7 +28,7 @@ from playlake.lake.deliver import app_id
 from playlake.lake.schema import BRONZE
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 ROWS = 1_000_000
 PARTITIONS = 4

@@ -29,7 +29,7 @@ from playlake.lake.deliver import app_id
 from playlake.lake.schema import BRONZE
 from playlake.settings import load_settings
 from playlake.stack import EmbeddedStack, attach
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 LISTENERS, PLAYS_A_DAY, PARTITIONS = 500, 50, 4
 TRACKS, ARTISTS = 60_000, 6_000

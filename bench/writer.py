@@ -35,7 +35,7 @@ from playlake.lake.options import secret
 from playlake.lake.store import Store
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 HERE = Path(__file__).parent
 PARTITIONS = 4

@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="SASL password, or Confluent API secret.")
     kafka_partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that playlake creates.")
     kafka_replication: int = Field(1, ge=1, le=10, description="Replicas of a topic that playlake creates.")
+    kafka_session_s: float = Field(
+        6.0,
+        ge=1,
+        le=300,
+        description="Session timeout of the lake writer's consumer group, in seconds: after a crash its partitions are"
+        " assigned to another writer so much later. The embedded broker lets a joining writer wait half of it.",
+    )
     kafka_timeout_s: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="How long to wait for the broker before saying it is down."
     )

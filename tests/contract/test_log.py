@@ -27,7 +27,7 @@ from playlake.lake.store import Object, Store
 from playlake.lake.table import Table, WriteFailedError
 from playlake.records import Run
 from playlake.settings import Settings
-from tests.support import drop_bucket, lake_of_its_own
+from tests.support.lakes import drop_bucket, lake_of_its_own
 
 HOUR_MS = 3_600_000
 

@@ -13,7 +13,7 @@ from playlake.errors import PlaylakeError, UnavailableError
 from playlake.lake import tables
 from playlake.lake.store import Store
 from playlake.settings import Settings
-from tests.support import drop_bucket, lake_of_its_own
+from tests.support.lakes import drop_bucket, lake_of_its_own
 
 
 @pytest.fixture

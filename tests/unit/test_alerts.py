@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from playlake.alerts import alert
 from playlake.errors import PlaylakeError
 from playlake.settings import Settings
-from tests.support import Webhook
+from tests.support.webhook import Webhook
 
 SECRET = "hook-secret-of-a-test"
 

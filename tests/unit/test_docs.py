@@ -10,7 +10,7 @@ import pytest
 
 from playlake.settings import PREFIX, ROOT, Settings
 from playlake.warehouse.snowflake import options as snowflake
-from tests.support import module_at
+from tests.support.modules import module_at
 
 NAMES = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
 NAMES += [f"{snowflake.PREFIX}{name.upper()}" for name in snowflake.Snowflake.model_fields]

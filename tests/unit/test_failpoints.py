@@ -13,7 +13,7 @@ import pytest
 from playlake import failpoints
 from playlake.errors import UsageError
 from playlake.settings import load_settings
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 CODE = "from playlake.failpoints import hit\nfor _ in range(3):\n    hit('a'); hit('b'); print('passed', flush=True)\n"
 

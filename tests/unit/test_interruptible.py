@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.interruptible import interruptible
+from tests.support.interruptible import interruptible
 
 
 def test_an_interrupted_command_says_so_with_130_and_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from playlake.broker.client import client
 from playlake.settings import load_settings
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from playlake.settings import Settings, load_settings
 from playlake.warehouse.snowflake import bronze, ddl, keys, sql
 from playlake.warehouse.snowflake.options import Snowflake, load_snowflake
 from playlake.warehouse.snowflake.setup import SCHEMAS, statements, trust_policy
-from tests.support import Cli
+from tests.support.commands import Cli
 
 ARN = "arn:aws:iam::123456789012:role/playlake"
 CLOUD: dict[str, Any] = {

@@ -32,9 +32,8 @@ def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], N
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
-            # Tansu 0.6 makes a joining member wait half the session's time.
-            "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 1500,
+            "session.timeout.ms": int(settings.kafka_session_s * 1000),
+            "heartbeat.interval.ms": int(settings.kafka_session_s * 250),
             "fetch.message.max.bytes": 16 * 1024 * 1024,
             "error_cb": on_error,
             **extra,

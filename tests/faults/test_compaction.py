@@ -1,0 +1,222 @@
+"""Compaction on a real store: readers and writers see no difference, whoever is frozen, killed or at work beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+import psutil
+import pytest
+from deltalake import DeltaTable
+
+from playlake import events, failpoints
+from playlake.lake import compact, tables
+from playlake.lake.deliver import app_id
+from playlake.lake.options import storage_options
+from playlake.lake.schema import PARTITION_COLUMNS
+from playlake.lake.store import Store
+from playlake.settings import Settings
+from playlake.warehouse import duck
+from tests.models.warehouse import Message, bronze_rows, play
+from tests.support.waiting import wait_for
+
+HOUR_MS = 3_600_000
+START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
+SMALL = compact.Sizes(target=2**20, chunk=2**14)
+Key = tuple[str, int, int]
+
+
+class Lake:
+    """The plays of a lake of its own, two partitions, hour after hour."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.table = tables.bronze(settings, events.PLAYS)
+        self.uri = self.table.uri
+        self.options = storage_options(settings)
+        self.next = {0: 0, 1: 0}
+        self.landed: Counter[Key] = Counter()
+
+    def land(self, partition: int, hours: list[int], each: int = 5) -> None:
+        """One commit with ``each`` rows in each of the hours since the start."""
+        first = self.next[partition]
+        count = each * len(hours)
+        good = [
+            (
+                Message(events.PLAYS, partition, first + n, START_MS + hours[n // each] * HOUR_MS + n),
+                play("2026-01-01 10:00:00", event_id=f"{partition}-{first + n}", track_id=f"t{n}"),
+            )
+            for n in range(count)
+        ]
+        rows = bronze_rows(events.PLAYS, good, "t").drop_columns(list(PARTITION_COLUMNS))
+        app = app_id(events.PLAYS, "t", partition)
+        self.next[partition] += count
+        self.landed.update(("t", partition, first + n) for n in range(count))
+        self.table.append(rows, {app: first or None}, {app: self.next[partition]})
+
+    @property
+    def delta(self) -> DeltaTable:
+        return DeltaTable(self.uri, storage_options=self.options)
+
+    def files(self) -> Counter[str]:
+        """Live files by hour."""
+        return Counter(f.rpartition("hour=")[2].partition("/")[0] for f in self.delta.file_uris())
+
+    def keys(self) -> Counter[Key]:
+        """Every row by its place in Kafka, as Polars sees it."""
+        return Counter(
+            pl.scan_delta(self.uri, storage_options=self.options)
+            .select("_kafka_topic_id", "_kafka_partition", "_kafka_offset")
+            .collect()
+            .iter_rows()
+        )
+
+    def compact(self, **kwargs: Any) -> compact.Compacted:
+        return compact.compact(self.settings, self.table, **kwargs)
+
+    def start(self, failpoint: str | None = None) -> subprocess.Popen[str]:
+        """``playlake lake compact`` in a process of its own, on this lake."""
+        given = {
+            f"PLAYLAKE_{name.upper()}": str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+            for name in ("kafka_bootstrap", "s3_endpoint", "s3_access_key", "s3_secret_key", "redis_url", "s3_bucket")
+            if (value := getattr(self.settings, name))
+        }
+        given |= {"PLAYLAKE_PROFILE": "containers", "PLAYLAKE_HOME": str(self.settings.home)}
+        given |= {failpoints.VARIABLE: failpoint} if failpoint else {}
+        return subprocess.Popen(
+            [sys.executable, "-m", "playlake", "lake", "compact", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **given},
+        )
+
+    @contextmanager
+    def read_all_along(self) -> Iterator[list[int]]:
+        """Readers that poll meanwhile, each row exactly once and never fewer than landed before; the counts seen."""
+        before = sum(self.landed.values())
+        seen: list[int] = []
+        wrong: list[str] = []
+        done = threading.Event()
+
+        def poll(look: Callable[[], tuple[int, int]]) -> None:
+            while not done.is_set():
+                rows, different = look()
+                seen.append(rows)
+                if rows != different or rows < before:
+                    wrong.append(f"{rows} rows, {different} different, {before} landed before")
+
+        with duck.connect(self.settings) as connection:
+
+            def by_duckdb() -> tuple[int, int]:
+                found = connection.execute(
+                    "select count(*), count(distinct (_kafka_topic_id, _kafka_partition, _kafka_offset))"
+                    f" from delta_scan('{self.uri}')"
+                ).fetchall()
+                return int(found[0][0]), int(found[0][1])
+
+            def by_polars() -> tuple[int, int]:
+                keys = self.keys()
+                return sum(keys.values()), len(keys)
+
+            readers = [threading.Thread(target=poll, args=(look,)) for look in (by_duckdb, by_polars)]
+            for reader in readers:
+                reader.start()
+            try:
+                yield seen
+            finally:
+                done.set()
+                for reader in readers:
+                    reader.join(60)
+        assert wrong == []
+        assert len(seen) > 1
+
+
+@pytest.fixture
+def lake(lake_settings: Settings) -> Lake:
+    made = Lake(lake_settings)
+    for _ in range(6):
+        made.land(0, [0, 1, 2])
+        made.land(1, [0, 1, 2])
+    return made
+
+
+def whole(lake: Lake) -> None:
+    assert lake.keys() == lake.landed
+
+
+def run(process: subprocess.Popen[str], code: int = 0) -> Any:
+    """Wait for a compaction; what it did to plays."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == code, err
+    assert "Traceback" not in err, err
+    return json.loads(out)["compacted"]["bronze/plays"] if out else None
+
+
+def frozen(process: subprocess.Popen[str]) -> bool:
+    assert process.poll() is None, process.communicate()
+    return bool(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+
+
+def test_many_compactors_beside_a_writer_lose_and_double_nothing(lake: Lake) -> None:
+    with lake.read_all_along():
+        compactors = [lake.start() for _ in range(4)]
+        while any(c.poll() is None for c in compactors):  # late rows into hours that are being compacted, and new ones
+            lake.land(0, [0, 1, 2, 9])
+            lake.land(1, [1])
+        done = [run(c) for c in compactors]
+    assert sum(d["hours"] for d in done) >= 3
+    assert sum(d["rows"] for d in done) >= 180
+    whole(lake)
+    lake.compact()
+    assert set(lake.files().values()) == {1}
+    whole(lake)
+
+
+@pytest.mark.parametrize("where", ["compact-before-commit:2", "compact-after-commit:2", "checkpoint"])
+def test_a_compactor_that_is_killed_leaves_a_whole_lake(lake: Lake, where: str) -> None:
+    with lake.read_all_along():
+        run(lake.start(where), -signal.SIGKILL)
+        lake.land(0, [1])
+    whole(lake)
+    hours_done = {"compact-before-commit:2": 1, "compact-after-commit:2": 2, "checkpoint": 3}[where]
+    assert list(lake.files().values()).count(1) == hours_done - (hours_done > 1)  # rows came late to the second
+    run(lake.start())
+    assert set(lake.files().values()) == {1}
+    whole(lake)
+
+
+@pytest.mark.parametrize("where", ["compact-before-commit:1:stop", "compact-after-commit:1:stop", "checkpoint:1:stop"])
+def test_a_frozen_compactor_finds_another_was_there(lake: Lake, where: str) -> None:
+    with lake.read_all_along():
+        zombie = lake.start(where)
+        wait_for(lambda: frozen(zombie), 60)
+        lake.land(0, [0, 1])
+        other = run(lake.start())
+        lake.land(1, [0])
+        zombie.send_signal(signal.SIGCONT)
+        done = run(zombie)
+    whole(lake)
+    if where.startswith("compact-before"):
+        assert (other["hours"], done["hours"], done["left"]) == (3, 0, 3)
+    lake.compact()
+    assert set(lake.files().values()) == {1}
+    whole(lake)
+
+
+def test_what_a_killed_compactor_left_is_pruned(lake: Lake) -> None:
+    run(lake.start("compact-before-commit"), -signal.SIGKILL)
+    left = [k for k in Store(lake.settings).keys("bronze/plays") if "compacted" in k]
+    assert len(left) == 1
+    assert lake.table.prune(1) == [], "it is too young"
+    assert [f"bronze/plays/{p}" for p in lake.table.prune(0)] == left
+    whole(lake)

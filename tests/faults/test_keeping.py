@@ -1,0 +1,61 @@
+"""What keeps the warehouse up to date: the inbox, the rounds of `refresh`, and a feed that begins with a past."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+from playlake import quality
+from playlake.lake import tables
+from playlake.warehouse.build import folder
+from playlake.warehouse.publish import current
+from tests.support.commands import Cli, end
+from tests.support.exports import age, make_export
+from tests.support.lakes import assert_whole, plays_of
+from tests.support.waiting import wait_for
+
+
+def nothing_waits(cli: Cli) -> None:
+    """Wait until all that is in Kafka has landed; a whole `lake verify` each time takes a core for seconds."""
+    wait_for(lambda: quality.pending(cli.settings()).total == 0, 120, every=1)
+
+
+def test_refresh_goes_on_by_itself_through_an_outage_and_ends_well(cli: Cli, tmp_path: Path) -> None:
+    box, heart, said = tmp_path / "inbox", tmp_path / "heart", tmp_path / "said"
+    cli = Cli(cli.home, inbox=box, listener="outage", heartbeat=heart, flush_seconds=1)
+    with said.open("w") as err:  # each failed build says more than a pipe holds
+        keeper = cli.start("refresh", "--every", "1s", "--json", err=err.fileno())
+
+    def imported(name: str) -> bool:
+        assert keeper.poll() is None, said.read_text()[-2000:]
+        return (box / f"{name}.receipt.json").exists()
+
+    writer = cli.start("land")
+    wait_for(heart.exists)
+    age(make_export(box / "export", 200))
+    wait_for(lambda: imported("export"), 120)
+    # The writer is at work: one that finds no store at its start says so and ends.
+    nothing_waits(cli)
+    assert_whole(cli, pending=None)
+    cli.kill("store")
+    time.sleep(3)
+    cli("up")
+    age(make_export(box / "more", 200, seed=3))
+    wait_for(lambda: imported("more"), 120)
+    nothing_waits(cli)
+    assert_whole(cli, pending=None)
+    stopped = end(writer, signal.SIGTERM)
+    assert stopped.code == 0, stopped.err
+    lake = tables.snapshot(cli.settings())
+    wait_for(lambda: (build := current(folder(cli.settings()))) and build.lake_versions == lake, 120)
+    refused = sum(json.loads((box / f"{n}.receipt.json").read_text())["refused"] for n in ("export", "more"))
+    assert plays_of(cli, "outage") == 400 - refused
+    assert time.time() - heart.stat().st_mtime < 30
+    ended = end(keeper, signal.SIGTERM)
+    assert ended.code == 0, said.read_text()[-2000:]
+    told = [json.loads(line) for line in ended.out.splitlines()]
+    assert [t["imported"]["name"] for t in told if "imported" in t] == ["export", "more"]
+    assert any("built" in t for t in told)
+    assert_whole(cli, pending=None)

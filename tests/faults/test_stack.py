@@ -1,0 +1,89 @@
+"""The embedded stack: up, down, ports, repair, and clear words when something is in the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from playlake.lake.store import Store
+from playlake.stack import mending
+from playlake.stack.servers import KAFKA_LOG_BUCKET
+from tests.support.commands import Cli, end
+from tests.support.lakes import assert_whole
+
+
+@pytest.mark.parametrize("name", ["api", "dashboard"])
+def test_a_server_that_is_ended_while_it_begins_says_nothing_of_it(tmp_path: Path, name: str) -> None:
+    for moment in (0.0, 0.02, 0.04, 0.1, 0.5, 1.0):  # seconds; Python itself begins, then the library is imported
+        process = Cli(tmp_path / "home").start("serve", name, "--json")
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(moment)
+        done = end(process)
+        assert (done.code, "Abort" in done.err) == (130, False), done.err
+
+
+def test_the_demo_leaves_alone_what_it_did_not_start(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    cli("up")
+    pids = [cli.pid(n) for n in ("store", "broker", "cache")]
+    cli("demo", "--no-serve", "--plays", "500", "--listeners", "5")
+    assert [cli.pid(n) for n in ("store", "broker", "cache")] == pids
+    assert cli.json("status")["servers"][0]["state"] == "running"
+    assert len(cli.processes()) == 3
+    demo = cli.start("demo", "--plays", "500", "--listeners", "5")
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if line.startswith("serving at"):
+            break
+    demo.kill()
+    demo.communicate()
+    cli("demo", "--no-serve", "--plays", "500", "--listeners", "5")
+    assert [cli.pid(n) for n in ("store", "broker", "cache")] == pids, "nor does one that follows a killed one"
+    assert len(cli.processes()) == 3
+    cli("down")
+
+
+def landed_rows(cli: Cli) -> int:
+    """Land all there is, and count what the verifier then finds in bronze."""
+    cli("land", "--until-idle")
+    return sum(p["in_bronze"] for p in assert_whole(cli)["partitions"])
+
+
+def test_a_torn_index_of_the_store_is_mended_before_it_starts(cli: Cli) -> None:
+    """What a full disk leaves: an index whose last entry is half written, which SeaweedFS refuses with its volume."""
+    before = landed_rows(cli)
+    sent = cli.json("simulate", "--plays", "600", "--listeners", "5")["produced"]
+    cli("land", "--until-idle")
+    sent += cli.json("simulate", "--plays", "600", "--listeners", "5", "--seed", "8")["produced"]
+    cli("down")
+    store = cli.home / "data" / "store"
+    torn = [p for p in store.glob("playlake*.idx") if p.stat().st_size]
+    assert len(torn) > 3
+    for index in torn:
+        os.truncate(index, index.stat().st_size - 4)
+    assert set(mending.torn_indexes(store)) == set(torn)
+    repaired = cli.json("up")["repaired"]
+    assert {f"index of {p.stem}" for p in torn} <= set(repaired)
+    assert landed_rows(cli) == before + sent
+
+
+def test_a_part_of_the_log_that_can_not_be_read_is_told_and_not_taken_for_its_end(cli: Cli) -> None:
+    before = landed_rows(cli)
+    sent = cli.json("simulate", "--plays", "300", "--listeners", "5")["produced"]
+    log = Store(cli.settings().model_copy(update={"s3_bucket": KAFKA_LOG_BUCKET}))
+    path = "clusters/playlake/topics/user_plays/partitions/0000000001/watermark.json"
+    whole = log.read(path)
+    log.write(path, b"{")
+    cli("down")
+    cli("up")
+    landed = cli("land", "--until-idle", check=1)
+    assert "does not answer (no data of " in landed.err
+    verified = cli("lake", "verify", check=1)
+    assert "does not answer (no data of user_plays/1)" in verified.err
+    assert "Traceback" not in landed.err + verified.err
+    log.write(path, whole)
+    assert landed_rows(cli) == before + sent

@@ -1,0 +1,170 @@
+"""Bad messages, bad files, cuts and full disks: kept, reported in one clear line, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from playlake import broker, events
+from playlake.broker import Producer
+from playlake.warehouse import duck
+from tests.support.commands import Cli
+from tests.support.exports import make_export
+from tests.support.lakes import assert_whole, bronze_ids
+
+
+def test_bad_messages_become_dead_letters_and_their_neighbours_land(cli: Cli) -> None:
+    before = assert_whole(cli, pending=None)
+    settings = cli.settings()
+    bad = {
+        "not json": b"{oops",
+        "bad utf-8": b'{"event_id": "\xff"}',
+        "null": None,
+        "a list": b"[]",
+        "top-level null": b"null",
+        "deep": b"[" * 50_000,
+        "missing": b"{}",
+        "large": b'"' + b"x" * (5 * 1024 * 1024) + b'"',
+    }
+    good = [e for topic, e in _simulated(40) if topic == events.PLAYS]
+    with Producer(settings) as producer:
+        for event, value in zip(good, bad.values(), strict=False):
+            producer.send(events.PLAYS, "same-partition", events.encode(event))
+            producer.send(events.PLAYS, "same-partition", value)
+    landed = cli.json("land", "--until-idle")
+    assert landed["dead_letters"] == len(bad)
+    report = assert_whole(cli)
+    dead = sum(p["in_dead_letters"] for p in report["partitions"]) - sum(
+        p["in_dead_letters"] for p in before["partitions"]
+    )
+    assert dead == len(bad)
+    with duck.connect(settings) as connection:
+        rows = connection.execute(
+            "select reason, value, _kafka_topic, _kafka_offset from"
+            f" delta_scan('s3://{settings.s3_bucket}/bronze/dead_letters') where key = 'same-partition'::blob"
+        ).fetchall()
+    assert {r[1] for r in rows} == set(bad.values())
+    assert all(r[0] and r[2] == events.PLAYS for r in rows)
+    assert {e.event_id for e in good[: len(bad)]} <= set(bronze_ids(cli))
+
+
+def _simulated(plays: int) -> list[tuple[str, events.Event]]:
+    from playlake.sources.simulator import Simulation, Simulator
+
+    return list(Simulator(Simulation(plays=plays, listeners=2, seed=4711)).events())
+
+
+@pytest.mark.parametrize(
+    ("make", "says", "code"),
+    [
+        (lambda p: p / "nothing-here", "does not exist", 2),
+        (lambda p: _write(p / "song.mp3", b"ID3\x00\x01"), "is no listening history", 2),
+        (lambda p: _zip(p / "empty.zip", {"Photos/cat.jpg": b"x"}), "holds no listening history", 2),
+        (lambda p: _write(p / "cut.zip", b"PK\x03\x04 cut"), "is not a whole zip file", 2),
+        (lambda p: _write(p / "Streaming_History_Audio_2020_1.json", b"[]"), "extended streaming history", 2),
+        (lambda p: _write(p / "StreamingHistory0.json", b"this is text"), "could not be read", 1),
+    ],
+    ids=["missing", "other kind", "zip without history", "cut zip", "extended", "not json"],
+)
+def test_history_that_is_none_gets_one_clear_line(cli: Cli, tmp_path: Path, make: object, says: str, code: int) -> None:
+    path = make(tmp_path)  # type: ignore[operator]
+    done = cli("import", str(path), check=code)
+    message = [line for line in done.err.splitlines() if line.startswith("playlake: ")]
+    assert len(message) == 1
+    assert says in message[0]
+    assert str(path) in message[0]
+
+
+def _write(path: Path, body: bytes) -> Path:
+    path.write_bytes(body)
+    return path
+
+
+def _zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, body in files.items():
+            archive.writestr(name, body)
+    return path
+
+
+def test_the_reasons_of_what_is_refused_are_told(cli: Cli, tmp_path: Path) -> None:
+    export = make_export(tmp_path / "export", 60, files=1, seed=78)
+    file = export / "StreamingHistory0.json"
+    rows = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps([*rows, {**rows[0], "msPlayed": -1}, {**rows[0], "msPlayed": -2}, "no row"]))
+    done = cli("import", str(export), "--user", "refused")
+    assert "2 refused: msPlayed is not a length of time" in done.out
+    assert "1 refused: not an object but str" in done.out
+
+
+def test_a_truncated_file_keeps_its_good_rows_and_the_whole_one_adds_the_rest(cli: Cli, tmp_path: Path) -> None:
+    export = make_export(tmp_path / "export", 900, files=1, seed=77)
+    file = export / "StreamingHistory0.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    done = cli("import", str(export), "--user", "cut", "--json", check=1)
+    assert "could not be read to the end" in done.err
+    receipt = done.json
+    assert 300 < receipt["produced"] == receipt["read"] < 600
+    assert receipt["files"][0]["damaged"]
+    cli("land", "--until-idle")
+    file.write_bytes(whole)
+    again = cli.json("import", str(export), "--user", "cut")
+    assert (again["read"], again["same"], again["produced"]) == (900, receipt["produced"], 900 - receipt["produced"])
+    cli("land", "--until-idle")
+    assert_whole(cli)
+    assert len(list((cli.home / "receipts").glob("*.json"))) >= 2
+
+
+def test_a_failing_test_of_the_warehouse_publishes_nothing(tmp_path: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    cli("up")
+    cli.json("simulate", "--plays", "300", "--listeners", "3")
+    cli("land", "--until-idle")
+    version = cli.json("build")["version"]
+    # A key of gold that is there twice: what the models' own tests must catch.
+    from playlake.settings import ROOT
+
+    project = tmp_path / "dbt"
+    shutil.copytree(ROOT / "dbt", project, ignore=shutil.ignore_patterns("target", "logs"))
+    model = project / "models" / "gold" / "artist_stats.sql"
+    model.write_text(model.read_text() + "\nunion all by name select * from (" + model.read_text() + ") as again\n")
+    broken = cli.with_settings()
+    code = (
+        "import sys, pathlib, playlake.warehouse.dbt as b; b.PROJECT = pathlib.Path(sys.argv.pop(1));"
+        "from playlake.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(project), "build"],
+        env=broken.env,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "was not published" in done.stderr
+    assert "artist_stats" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.json("status")["build"]["version"] == version
+    cli("down")
+
+
+def test_every_offset_is_read(cli: Cli) -> None:
+    """The verifier's own reading of the log is the number that the broker acknowledged."""
+    with broker.Admin(cli.settings()) as admin:
+        topics = admin.topics(events.TOPICS)
+    before = _log_rows(cli, topics[events.LIKES].partitions)
+    with Producer(cli.settings()) as producer:
+        for n in range(250):
+            producer.send(events.LIKES, f"k{n}", b"{}")
+    assert _log_rows(cli, topics[events.LIKES].partitions) == before + 250
+
+
+def _log_rows(cli: Cli, partitions: int) -> int:
+    return sum(map(len, broker.read_offsets(cli.settings(), {events.LIKES: partitions}).values()))

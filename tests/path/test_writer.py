@@ -1,0 +1,207 @@
+"""The lake writer as a process: modes and signals, several of it, a store that hangs, a topic made anew, new fields."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import confluent_kafka as ck
+import pytest
+from deltalake import DeltaTable
+from kafka import KafkaAdminClient
+
+from playlake import events
+from playlake.broker import Admin, Producer, TopicPartition
+from playlake.errors import UnavailableError
+from playlake.lake import tables
+from playlake.lake.core import Batch, Core, Limits
+from playlake.lake.deliver import FencedError
+from playlake.lake.landing import Landing, TopicMadeAnewError
+from playlake.lake.options import storage_options
+from playlake.lake.store import Store
+from playlake.lake.writer import Writer
+from playlake.records import Run
+from tests.support.commands import Cli, end
+from tests.support.lakes import addressed, assert_whole, bronze_ids
+from tests.support.messages import landed, play, send
+from tests.support.s3_proxy import S3Proxy
+from tests.support.scraping import free_port, scrape
+from tests.support.waiting import wait_for
+
+
+def test_sigterm_lands_what_is_buffered(cli: Cli) -> None:
+    port = free_port()
+    patient = cli.with_settings(flush_seconds=3600, flush_rows=10**6, metrics_port=port)
+    with patient.start("land", "--json") as writer:
+        ids = send(cli, *(play() for _ in range(20)))
+        wait_for(lambda: scrape(port).get(("buffered_rows", ()), 0) >= 20, 120)  # read, and held for an hour
+        assert not landed(cli, ids)
+        done = end(writer, signal.SIGTERM, timeout=60)
+    assert done.code == 0, done.err
+    assert done.err.count("ending: ") == 1
+    assert done.json["rows"]["user_plays"] >= 20
+    assert landed(cli, ids)
+
+
+@contextmanager
+def between(own: Cli) -> Iterator[tuple[S3Proxy, Cli]]:
+    """A proxy in front of a stack's store, and a command that has it for its store and flushes each second."""
+    with S3Proxy(own.settings().s3_endpoint) as store:
+        through = own.with_settings()
+        through.env |= addressed(own.settings(), s3_endpoint=store.url).environment()
+        through.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
+        yield store, through
+
+
+def goes_wrong(writer: subprocess.Popen[str]) -> None:
+    """Wait until a flush has failed, and what was read was dropped."""
+    assert writer.stderr is not None
+    for line in writer.stderr:
+        if "nothing can be landed now" in line:
+            return
+    raise AssertionError("it has ended")
+
+
+def test_what_a_fence_has_dropped_is_landed_before_the_end(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writer has moved one partition on: what was read of the other one was dropped, and the end said 0."""
+    producer = ck.Producer({"bootstrap.servers": own.settings().kafka_bootstrap})
+    plays = [play(), play()]
+    with Admin(own.settings()) as admin:
+        admin.ensure(events.TOPICS)
+    for partition, one in enumerate(plays):
+        producer.produce(events.PLAYS, json.dumps(one).encode(), partition=partition)
+    producer.flush()
+    real = Landing.flush
+
+    def flush(landing: Landing, batch: Batch) -> Any:
+        if not writer._stop:
+            wait_for(lambda: [writer._core.reading().get((events.PLAYS, p)) for p in (0, 1)] == [1, 1], 90)
+            number = next(iter(batch.following))
+            other, core = Landing(own.settings()), Core(Limits(1, 1, 1, 1))
+            other.prepare()
+            core.assign(other.locate([(events.PLAYS, number)], {}))
+            body = json.dumps(plays[number]).encode()
+            core.add([Run.of(events.PLAYS, number, [0], [int(time.time() * 1000)], [None], [body])], 0)
+            real(other, core.take(events.PLAYS))
+            other.close()
+            writer.stop()
+        return real(landing, batch)
+
+    monkeypatch.setattr(Landing, "flush", flush)
+    writer = Writer(own.settings().model_copy(update={"flush_seconds": 1}), group=f"fenced-{uuid.uuid4().hex}")
+    assert writer.run().fenced == 1
+    assert sorted(bronze_ids(own)) == sorted(one["event_id"] for one in plays)
+    assert_whole(own)
+
+
+def test_a_topic_made_anew_starts_over(own: Cli) -> None:
+    """With the writer at rest: librdkafka 2.16 crashes when a topic is made anew under it on Tansu (docs/lake.md)."""
+    before = send(own, *(play() for _ in range(30)))
+    own("land", "--until-idle")
+    admin = KafkaAdminClient(bootstrap_servers=own.settings().kafka_bootstrap)
+    admin.delete_topics([events.PLAYS])
+    admin.close()
+    after = send(own, *(play() for _ in range(10)))  # fewer: the offsets of before are past its end
+    done = own("land", "--until-idle")
+    assert "made anew" in done.err
+    report = assert_whole(own)
+    former = [p for p in report["partitions"] if "former" in p["topic"]]
+    assert sum(p["in_bronze"] for p in former) == 30
+    assert landed(own, [*before, *after]), "what landed before stays"
+    assert "made anew" not in own("land", "--until-idle").err, "told once"
+
+
+def test_a_new_field_becomes_a_column_without_a_restart(own: Cli) -> None:
+    writer = own.start("land", "--json")
+    old = send(own, *(play() for _ in range(5)))
+    wait_for(lambda: landed(own, old), 90, every=1)
+    new = send(own, play(mood="calm", bpm=120), play(mood="wild", tags=["a"]))
+    wait_for(lambda: landed(own, new), every=1)
+    wrong = send(own, play(mood=7), play(mood="still"))
+    wait_for(lambda: landed(own, wrong[1:]), every=1)
+    done = end(writer, signal.SIGTERM)
+    assert (done.code, done.json["dead_letters"]) == (0, 1), done.err
+    settings = own.settings()
+    table = DeltaTable(f"s3://{settings.s3_bucket}/bronze/plays", storage_options=storage_options(settings))
+    rows = {r["event_id"]: r for r in table.to_pyarrow_table(columns=["event_id", "mood", "bpm", "extra"]).to_pylist()}
+    assert {rows[i]["mood"] for i in old} == {None}
+    assert [(rows[i]["mood"], rows[i]["bpm"], rows[i]["extra"]) for i in new] == [
+        ("calm", 120, None),
+        ("wild", None, '{"tags":["a"]}'),
+    ]
+    assert rows[wrong[1]]["mood"] == "still"
+    dead = DeltaTable(f"s3://{settings.s3_bucket}/bronze/dead_letters", storage_options=storage_options(settings))
+    assert dead.to_pyarrow_table()["reason"].to_pylist() == ["Expected `str | null`, got `int` - at `$.mood`"]
+    assert_whole(own)
+    own("build")  # the models go on as before
+
+
+def test_bronze_that_was_set_back_is_landed_again_and_dead_letters_stay(own: Cli) -> None:
+    """Dead letters have then counted burials of which bronze knows nothing: the writer looked again for ever."""
+    good, bad = play(), play(played_at="never")
+    ids = send(own, good, bad, good | {"event_id": "another"})
+    assert own.json("land", "--until-idle")["dead_letters"] == 1
+    store = Store(own.settings())
+    store.delete_all(store.keys(tables.FOLDERS[events.PLAYS]))
+    again = own.json("land", "--until-idle")
+    assert (again["rows"][events.PLAYS], again["dead_letters"]) == (2, 0)
+    assert sorted(bronze_ids(own)) == sorted([ids[0], "another"])
+    assert_whole(own)
+
+
+def test_a_writer_that_never_gets_to_look_ends_all_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    def locate(*_: Any) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:  # the group may take long to form
+            timer.start()
+        raise FencedError("another writer is always there")
+
+    monkeypatch.setattr(Landing, "locate", locate)
+    writer = Writer(cli.settings(), group=f"never-{uuid.uuid4().hex}")
+    timer = threading.Timer(5, writer.stop)
+    writer.run()
+    assert not timer.is_alive()
+    assert 2 <= looks <= 40, "not as often as it can"
+
+
+def test_an_end_that_can_not_look_and_has_rows_of_another_topic_ends(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went on looking until the store was back: nothing was owed, and what was buffered could not be flushed."""
+    send(own, play())
+    with Producer(own.settings()) as producer:
+        producer.send(events.SKIPS, "someone", b"no event")
+    real = Landing.locate
+
+    def flush(_: Landing, batch: Batch) -> None:
+        if not writer._stop:
+            wait_for(lambda: writer._core.buffered)  # rows of the other topic
+            writer.stop()
+        raise TopicMadeAnewError(batch.topic)
+
+    def locate(landing: Landing, *given: Any) -> Any:
+        if writer._stop:
+            raise UnavailableError("The store is away.")
+        return real(landing, *given)
+
+    monkeypatch.setattr(Landing, "flush", flush)
+    monkeypatch.setattr(Landing, "locate", locate)
+    writer = Writer(own.settings().model_copy(update={"flush_seconds": 1}), group=f"away-{uuid.uuid4().hex}")
+    with pytest.raises(UnavailableError, match=r"The store is away\. What was read .* is still in Kafka"):
+        writer.run()
+
+
+def test_a_rebalance_while_the_writer_leaves_is_let_pass(cli: Cli) -> None:
+    """Closing the consumer may still assign partitions, when there is nobody left to look them up."""
+    writer = Writer(cli.settings(), group=f"leaving-{uuid.uuid4().hex}")
+    writer.run(until_idle=True)
+    assert writer._assigned([TopicPartition(events.PLAYS, 0)]) == {}
+    writer._revoked([TopicPartition(events.PLAYS, 0)])

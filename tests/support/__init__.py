@@ -1,0 +1,1 @@
+"""What the tests share: running commands, lakes and exports to feed them, waiting, proxies that fail on purpose."""
