@@ -1,16 +1,10 @@
-"""Compaction on a real store: readers and writers see no difference, whoever is frozen, killed or at work beside it."""
+"""Compaction on a real store: readers and writers see no difference, before and after."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +13,6 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,6 +30,8 @@ from playlake.lake.store import Store
 from playlake.settings import Settings
 from playlake.warehouse import duck
 from tests.models.warehouse import Message, bronze_rows, play
+from tests.support.commands import Cli
+from tests.support.lakes import addressed
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
@@ -92,63 +87,6 @@ class Lake:
     def compact(self, **kwargs: Any) -> compact.Compacted:
         return compact.compact(self.settings, self.table, **kwargs)
 
-    def start(self, failpoint: str | None = None) -> subprocess.Popen[str]:
-        """``playlake lake compact`` in a process of its own, on this lake."""
-        given = {
-            f"PLAYLAKE_{name.upper()}": str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
-            for name in ("kafka_bootstrap", "s3_endpoint", "s3_access_key", "s3_secret_key", "redis_url", "s3_bucket")
-            if (value := getattr(self.settings, name))
-        }
-        given |= {"PLAYLAKE_PROFILE": "containers", "PLAYLAKE_HOME": str(self.settings.home)}
-        given |= {failpoints.VARIABLE: failpoint} if failpoint else {}
-        return subprocess.Popen(
-            [sys.executable, "-m", "playlake", "lake", "compact", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **given},
-        )
-
-    @contextmanager
-    def read_all_along(self) -> Iterator[list[int]]:
-        """Readers that poll meanwhile, each row exactly once and never fewer than landed before; the counts seen."""
-        before = sum(self.landed.values())
-        seen: list[int] = []
-        wrong: list[str] = []
-        done = threading.Event()
-
-        def poll(look: Callable[[], tuple[int, int]]) -> None:
-            while not done.is_set():
-                rows, different = look()
-                seen.append(rows)
-                if rows != different or rows < before:
-                    wrong.append(f"{rows} rows, {different} different, {before} landed before")
-
-        with duck.connect(self.settings) as connection:
-
-            def by_duckdb() -> tuple[int, int]:
-                found = connection.execute(
-                    "select count(*), count(distinct (_kafka_topic_id, _kafka_partition, _kafka_offset))"
-                    f" from delta_scan('{self.uri}')"
-                ).fetchall()
-                return int(found[0][0]), int(found[0][1])
-
-            def by_polars() -> tuple[int, int]:
-                keys = self.keys()
-                return sum(keys.values()), len(keys)
-
-            readers = [threading.Thread(target=poll, args=(look,)) for look in (by_duckdb, by_polars)]
-            for reader in readers:
-                reader.start()
-            try:
-                yield seen
-            finally:
-                done.set()
-                for reader in readers:
-                    reader.join(60)
-        assert wrong == []
-        assert len(seen) > 1
-
 
 @pytest.fixture
 def lake(lake_settings: Settings) -> Lake:
@@ -161,19 +99,6 @@ def lake(lake_settings: Settings) -> Lake:
 
 def whole(lake: Lake) -> None:
     assert lake.keys() == lake.landed
-
-
-def run(process: subprocess.Popen[str], code: int = 0) -> Any:
-    """Wait for a compaction; what it did to plays."""
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == code, err
-    assert "Traceback" not in err, err
-    return json.loads(out)["compacted"]["bronze/plays"] if out else None
-
-
-def frozen(process: subprocess.Popen[str]) -> bool:
-    assert process.poll() is None, process.communicate()
-    return bool(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
 
 
 def test_closed_hours_become_one_sorted_file_each_and_open_ones_stay(lake: Lake) -> None:
@@ -370,5 +295,8 @@ def test_a_compactor_that_was_frozen_for_long_commits_no_files_that_may_be_prune
 
 
 def test_the_command_says_what_it_would_do_and_did(lake: Lake, tmp_path: Path) -> None:
-    assert run(lake.start())["files_after"] == 3
+    cli = Cli(tmp_path / "home")
+    cli.env |= addressed(lake.settings).environment()
+    assert cli.json("lake", "compact", "--dry-run")["compacted"]["bronze/plays"]["files_before"] == 36
+    assert cli.json("lake", "compact")["compacted"]["bronze/plays"]["files_after"] == 3
     assert lake.files() == {"00": 1, "01": 1, "02": 1}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 import uuid
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -18,8 +15,8 @@ from deltalake import DeltaTable
 from playlake import events
 from playlake.broker import Producer
 from playlake.lake.options import storage_options
-from playlake.settings import ROOT
-from playlake.warehouse.stages import COMMANDS
+from playlake.lake.table import Table
+from playlake.stack import ports
 from tests.support.commands import Cli, end
 from tests.support.lakes import assert_whole, parquet_files
 from tests.support.waiting import wait_for
@@ -107,69 +104,48 @@ def test_a_lake_without_a_bucket_is_empty(cli: Cli) -> None:
 
 
 def test_a_build_in_stages_is_published_at_its_end_only(cli: Cli) -> None:
+    def stage(name: str, build: str) -> Any:
+        return cli.json("build", "--stage", name, "--of", build)
+
     cli.json("simulate", "--plays", "200", "--listeners", "4", "--seed", "42")
     cli("land", "--until-idle")
-    before = cli.json("build")
+    older = cli.json("build", "--stage", "begin")["build"]
+    stage("silver", older)
     cli.json("simulate", "--plays", "250", "--listeners", "4", "--seed", "43")
     cli("land", "--until-idle")
     begun = cli.json("build", "--stage", "begin")
-    done = {}
-    for stage in STAGES:
-        assert cli.json("status")["build"]["version"] == before["version"]
-        if stage == "gold":
-            assert (
-                "has not passed its stage gold"
-                in cli("build", "--stage", "publish", "--of", begun["build"], check=2).err
-            )
-        done[stage] = cli.json("build", "--stage", stage, "--of", begun["build"])
-    built = done["publish"]
-    assert built["version"] == before["version"] + 1
-    assert built["versions"] == begun["versions"]
-    assert built["tests"] == before["tests"]  # each test of the whole build, once
-    assert built["silver"]["silver_plays"] > before["silver"]["silver_plays"]
-    assert cli.json("build", "--stage", "begin")["build"] is None
-    assert (
-        cli.json("wait", "--build", str(built["version"]))["metrics"]["total_plays"] == built["silver"]["silver_plays"]
-    )
-    assert "is not served" in cli("wait", "--build", str(built["version"] + 1), "--for", "1s", check=1).err
-    # Row for row what one call makes of the same lake.
-    whole = cli.json("build")
-    assert (whole["silver"], whole["gold"]) == (built["silver"], built["gold"])
+    # A newer build takes over from an older one.
+    superseded = cli("build", "--stage", "silver-tests", "--of", older, "--json", check=1)
+    assert superseded.json["kind"] == "SupersededError"
+    assert "is not the latest" in superseded.err
+    # A stage that runs again asks for those after it.
+    for name in ("silver", "silver-tests", "silver"):
+        again = stage(name, begun["build"])
+    assert list(again["done"]) == ["silver"]
+    for name in STAGES[1:-1]:
+        refused = cli("build", "--stage", "publish", "--of", begun["build"], check=2)
+        assert f"has not passed its stage {name}" in refused.err
+        assert cli.json("status")["build"] is None
+        stage(name, begun["build"])
+    built = stage("publish", begun["build"])
+    assert (built["version"], built["versions"]) == (1, begun["versions"])
+    assert cli.json("build", "--stage", "begin")["build"] is None, "nothing is new"
+    served = cli.json("wait", "--build", "1")
+    assert served["metrics"]["total_plays"] == built["silver"]["silver_plays"] > 400
+    assert "is not served" in cli("wait", "--build", "2", "--for", "1s", check=1).err
+    # Row for row what one call makes of the same lake, and the same tests.
+    whole = cli.json("build", "--full-refresh")
+    assert (whole["silver"], whole["gold"], whole["tests"]) == (built["silver"], built["gold"], built["tests"])
 
 
-def test_a_newer_build_takes_over(cli: Cli) -> None:
-    cli.json("simulate", "--plays", "150", "--listeners", "4", "--seed", "44")
-    cli("land", "--until-idle")
-    older = cli.json("build", "--stage", "begin")["build"]
-    cli.json("build", "--stage", "silver", "--of", older)
-    newer = cli.json("build")
-    done = cli("build", "--stage", "silver-tests", "--of", older, "--json", check=1)
-    assert done.json["kind"] == "SupersededError"
-    assert "is not the latest" in done.err
-    assert cli.json("status")["build"]["version"] == newer["version"]
-
-
-def test_a_stage_waits_for_another_build_and_says_so(cli: Cli) -> None:
-    cli.json("simulate", "--plays", "100", "--listeners", "3", "--seed", "46")
-    cli("land", "--until-idle")
+def test_a_stage_waits_for_another_build_and_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playlake.warehouse.build._PATIENCE_S", 0.1)
     with filelock.FileLock(cli.home / "warehouse" / "build.lock"):
         assert "One build at a time" in cli("build", check=1).err
-        waiting = cli.start("build", "--stage", "begin", "--json")
-        assert waiting.stderr is not None
-        said = iter(waiting.stderr.readline, "")
-        assert any("waiting for another build to end" in line for line in said)
-    out, _ = waiting.communicate(timeout=60)
-    assert json.loads(out)["build"]
-
-
-def test_a_stage_run_again_asks_for_those_after_it(cli: Cli) -> None:
-    cli.json("simulate", "--plays", "150", "--listeners", "4", "--seed", "45")
-    cli("land", "--until-idle")
-    build = cli.json("build", "--stage", "begin")["build"]
-    for stage in ("silver", "silver-tests", "gold", "silver"):
-        done = cli.json("build", "--stage", stage, "--of", build)
-    assert list(done["done"]) == ["silver"]
-    assert "has not passed its stage silver-tests" in cli("build", "--stage", "gold", "--of", build, check=2).err
+        waited = cli("build", "--stage", "begin", check=1)
+    assert "waiting for another build to end" in waited.err
+    assert "One build at a time" in waited.err
+    assert cli.json("build", "--stage", "begin")["build"] is None
 
 
 @pytest.mark.parametrize(
@@ -186,32 +162,7 @@ def test_stages_used_wrongly(cli: Cli, arguments: tuple[str, ...], says: str) ->
     assert says in cli("build", *arguments, check=2).err
 
 
-def test_every_model_and_test_is_in_one_stage(cli: Cli, tmp_path: Path) -> None:
-    """Asked of dbt itself: the stages together select what the whole build runs, and nothing twice."""
-    kinds = {"run": ("model",), "test": ("test",), "build": ("model", "test")}
-    stages = [(kind, select) for command, *select in COMMANDS.values() for kind in kinds[command]]
-    questions = [["--resource-type", kind, *select] for kind, select in [*stages, ("model", []), ("test", [])]]
-    code = (
-        "import json, sys\nfrom dbt.cli.main import dbtRunner\n"
-        "ls = ['--quiet', 'ls', *sys.argv[2:]]\n"
-        "print(json.dumps([dbtRunner().invoke([*ls, *select]).result for select in json.loads(sys.argv[1])]))"
-    )
-    places = {"--project-dir": ROOT / "dbt", "--profiles-dir": ROOT / "dbt", "--target-path": tmp_path}
-    command = [sys.executable, "-c", code, json.dumps(questions), "--log-path", str(tmp_path)]
-    done = subprocess.run(
-        [*command, *(str(word) for pair in places.items() for word in pair)],
-        capture_output=True,
-        text=True,
-        env={**cli.env, "DO_NOT_TRACK": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    *of_stages, models, tests = json.loads(done.stdout.splitlines()[-1])
-    whole = [*models, *tests]
-    assert sorted(node for stage in of_stages for node in stage) == sorted(whole)
-    assert len(whole) > 100
-
-
-def test_files_that_no_table_knows_are_pruned_and_nothing_else(cli: Cli) -> None:
+def test_files_that_no_table_knows_are_pruned_and_nothing_else(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.json("simulate", "--plays", "100", "--listeners", "3", "--seed", "46")
     cli("land", "--until-idle")
     filesystem, files = parquet_files(cli, "bronze/plays")
@@ -222,46 +173,25 @@ def test_files_that_no_table_knows_are_pruned_and_nothing_else(cli: Cli) -> None
     assert filesystem.exists(orphan)
     for young in ("30s", "0s"):
         assert "an hour or more" in cli("lake", "prune", "--older-than", young, check=2).err
-    # An hour later: the clock of the process that prunes is set forward, since nobody waits that long.
-    code = (
-        "import os, sys; from playlake.lake.table import Table; t = Table.prune;"
-        "Table.prune = lambda self, hours, **k: t(self, 0, **k); from playlake.cli import main; main()"
-    )
-    time.sleep(1.1)
-    dry = subprocess.run(
-        [sys.executable, "-c", code, "lake", "prune", "--dry-run", "--json"],
-        env=cli.env,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(dry.stdout)["removed"]["bronze/plays"] == 1
+    # An hour later, which nobody waits for.
+    prune = Table.prune
+    monkeypatch.setattr(Table, "prune", lambda self, hours, **given: prune(self, 0, **given))
+    assert wait_for(lambda: cli.json("lake", "prune", "--dry-run")["removed"]["bronze/plays"]) == 1
     assert filesystem.exists(orphan)
-    done = subprocess.run(
-        [sys.executable, "-c", code, "lake", "prune", "--json"], env=cli.env, capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout)["removed"]["bronze/plays"] == 1
+    assert cli.json("lake", "prune")["removed"]["bronze/plays"] == 1
     filesystem.invalidate_cache()
     assert not filesystem.exists(orphan)
     assert set(parquet_files(cli, "bronze/plays")[1]) == set(files)
     assert_whole(cli)
 
 
-def test_serving_says_one_thing_on_standard_output(cli: Cli, tmp_path: Path) -> None:
+def test_serving_says_one_thing_on_standard_output(tmp_path: Path) -> None:
     empty = Cli(tmp_path / "home")
     for name in ("dashboard", "api"):
         process = empty.start("serve", name, "--json")
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        port = int(url.rpartition(":")[2])
-
-        def listens(port: int = port) -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_for(listens)
-        time.sleep(1)
+        wait_for(partial(ports.held_by, int(url.rpartition(":")[2]), process.pid))
         done = end(process)
         assert done.out == "", "the server's own words are not ours"
         assert "nothing has been built yet" in done.err
-    assert os.environ.get("PLAYLAKE_HOME") is None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import kafka
@@ -24,12 +23,9 @@ FOLDER = "clusters/playlake/topics/user_plays/partitions/0000000000/"
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    """A stack of its own: what a test finds in the log is what it has produced."""
-    made = Cli(tmp_path / "home")
-    made("up")
-    yield made
-    made("down")
+def cli(own: Cli) -> Cli:
+    """A lake of its own: what a test finds in the log is what it has produced."""
+    return own
 
 
 def produce(settings: Any, count: int) -> None:

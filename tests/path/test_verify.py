@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
+from playlake import failpoints
 from playlake.broker import Producer
+from playlake.errors import UsageError
 from playlake.events import PLAYS, encode
 from playlake.lake.verify import Report, verify
 from playlake.sources.simulator import Simulation, Simulator
@@ -59,18 +59,19 @@ def test_what_lands_while_the_verifier_looks_is_not_lost(cli: Cli, moment: str) 
     assert pending(look(cli)) == 0
 
 
-def test_what_waits_for_a_writer_that_died_after_its_dead_letters_is_not_lost(cli: Cli) -> None:
+def test_what_waits_for_a_writer_that_died_after_its_dead_letters_is_not_lost(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     produce(cli, seed=50)
     before = look(cli)
-    code = (
-        "import os\nfrom playlake.lake.table import Table\nappend = Table.append\n"
-        "def dying(self, *args):\n"
-        "    if self.folder == 'bronze/plays' and len(args[0]):\n        os._exit(9)\n"
-        "    return append(self, *args)\n"
-        "Table.append = dying\nfrom playlake.cli import main\nmain()\n"
-    )
-    died = subprocess.run([sys.executable, "-c", code, "land", "--until-idle"], env=cli.env, cwd=cli.home.parent)
-    assert died.returncode == 9
+
+    def hit(at: str) -> None:
+        if at == "between-dead-letters-and-bronze":
+            raise UsageError("dies here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(failpoints, "hit", hit)
+        cli("land", "--until-idle", check=2)
     after = look(cli)
     assert buried(after) > buried(before)
     assert pending(after) > 0

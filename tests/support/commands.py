@@ -72,7 +72,7 @@ class Cli:
                 code = int(ended.code or 0)
             sys.stdout.flush()
             sys.stderr.flush()
-            done = Done(code, out.getvalue().decode(), err.getvalue().decode())
+            done = Done(code, out.getvalue().decode(errors="surrogateescape"), err.getvalue().decode())
         return _checked(args, done, check)
 
     def run(self, *args: str, check: int | None = 0) -> Done:

@@ -23,6 +23,18 @@ def wait_for(what: Callable[[], Any], seconds: float = DEADLINE_S, every: float 
     raise AssertionError(f"no true value within {seconds} s")
 
 
+def repeat(step: Callable[[], object], until: Callable[[], Any]) -> None:
+    """Repeat a step until a condition holds, before the same deadline."""
+
+    def once() -> bool:
+        if until():
+            return True
+        step()
+        return False
+
+    wait_for(once, every=0)
+
+
 def pause(seconds: float) -> None:
     """Sleep. For the loops of this package and for tests/faults; elsewhere lint refuses ``time.sleep``."""
     time.sleep(seconds)
