@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import socket
 from pathlib import Path
-from threading import Thread
 
 from playlake import events
 from playlake.broker import Producer
@@ -39,26 +36,32 @@ def body(number: int) -> bytes:
 
 def test_a_running_writer_is_scraped(cli: Cli) -> None:
     port = free_port()
-    writer = cli.with_settings(metrics_port=port, flush_seconds=6, flush_rows=100_000)
+    writer = cli.with_settings(metrics_port=port, flush_seconds=3600, flush_rows=600)
     process = writer.start("land")
     wait_for(lambda: by_topic(scrape(port), "lag_messages") == 0 and ("lag_messages", _place(0)) in scrape(port))
     size = 0
-    with Producer(cli.settings()) as producer:
-        for number in range(500):
-            value = b"{bad" if number % 10 == 0 else body(number)
-            producer.send(events.PLAYS, f"key-{number % 7}", value)
-            size += len(value) + len("key-0")
-    # First they are read and wait, and the lake is behind; then they are in it.
+
+    def send(numbers: range) -> None:
+        nonlocal size
+        with Producer(cli.settings()) as producer:
+            for number in numbers:
+                value = b"{bad" if number % 10 == 0 else body(number)
+                producer.send(events.PLAYS, f"key-{number % 7}", value)
+                size += len(value) + len("key-0")
+
+    # First they are read and wait for more, and the lake is behind; then they are in it.
+    send(range(500))
     waiting = wait_for(lambda: (s := scrape(port))[("buffered_rows", ())] == 500 and s)
     assert by_topic(waiting, "lag_messages") == 500
     assert by_topic(waiting, "written_rows_total") == 0
     assert wait_for(lambda: scrape(port)[("oldest_unflushed_seconds", ())] > 2)
+    send(range(500, 600))
     landed = wait_for(lambda: (s := scrape(port)) and by_topic(s, "lag_messages") == 0 and s)
     assert landed[("oldest_unflushed_seconds", ())] == 0
-    assert by_topic(landed, "consumed_messages_total") == 500
+    assert by_topic(landed, "consumed_messages_total") == 600
     assert by_topic(landed, "consumed_bytes_total") == size
-    assert by_topic(landed, "written_rows_total") == 450
-    assert by_topic(landed, "dead_letters_total") == 50
+    assert by_topic(landed, "written_rows_total") == 540
+    assert by_topic(landed, "dead_letters_total") == 60
     filesystem, files = parquet_files(cli, "bronze/plays")
     assert by_topic(landed, "written_bytes_total") == sum(filesystem.size(f) for f in files)
     filesystem, files = parquet_files(cli, "bronze/dead_letters")
@@ -80,70 +83,6 @@ def test_a_running_writer_is_scraped(cli: Cli) -> None:
 
 def _place(partition: int) -> tuple[tuple[str, str], ...]:
     return (("partition", str(partition)), ("topic", events.PLAYS))
-
-
-class Way:
-    """A way to a server that can be cut: every connection ends, and none is made."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
-        self.pairs: list[socket.socket] = []
-        self.is_cut = False
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                here, _ = self.listening.accept()
-            except OSError:
-                return
-            if self.is_cut:
-                here.close()
-                continue
-            there = socket.create_connection(self.target)
-            self.pairs += [here, there]
-            for a, b in ((here, there), (there, here)):
-                Thread(target=self._carry, args=(a, b), daemon=True).start()
-
-    def _carry(self, a: socket.socket, b: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := a.recv(65536):
-                b.sendall(data)
-        for end_ in (a, b):
-            with contextlib.suppress(OSError):
-                end_.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        self.is_cut = True
-        for one in self.pairs:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def mend(self) -> None:
-        self.is_cut = False
-
-    def close(self) -> None:
-        self.cut()
-        for one in (self.listening, *self.pairs):
-            one.close()
-
-
-def by_way_of(cli: Cli, way: Way, **settings: object) -> Cli:
-    """The same servers as if they were others' (whose broker needs no store of ours), the store by way of ``way``."""
-    own = cli.settings()
-    secrets = {n: getattr(own, n).get_secret_value() for n in ("s3_access_key", "s3_secret_key", "redis_url")}
-    endpoint = f"http://127.0.0.1:{way.port}"
-    bootstrap = own.kafka_bootstrap
-    return Cli(
-        cli.home.parent / "other",
-        profile="containers",
-        kafka_bootstrap=bootstrap,
-        s3_endpoint=endpoint,
-        **secrets,
-        **settings,
-    )
 
 
 def test_who_asks_for_json_logs_gets_nothing_else(cli: Cli, tmp_path: Path) -> None:
