@@ -1,6 +1,6 @@
 # `make` alone prints this file's help, made from the lines that have two number signs.
 .DEFAULT_GOAL := help
-.PHONY: help install demo build docs up down logs airflow test test-systems test-faults model chaos soak lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify clean
+.PHONY: help install demo build docs up down logs airflow test test-systems test-faults mutants model chaos soak lint format lock configuration bench bench-clone bench-warehouse bench-writer bench-recovery bench-recommendations bench-small-files bench-verify clean
 SHELL := /bin/sh
 ARGS ?=
 HISTORY ?=
@@ -53,6 +53,10 @@ test-systems: ## Containers, make up and make down, DAGs run by Airflow, the pag
 test-faults: ## Kills, freezes, full disks, broken networks, several writers, a short chaos run (docs/faults.md)
 	@scripts/bootstrap.sh dev
 	@scripts/test.sh faults $(ARGS)
+
+mutants: ## Put known faults into the product, one at a time: the quick suite must find each (docs/testing.md)
+	@scripts/bootstrap.sh dev
+	@.venv/bin/python tests/mutants.py $(ARGS)
 
 model: ## The writer's model under 100,000 drawn schedules (SCHEDULES=…), a quarter of an hour
 	@scripts/bootstrap.sh dev

@@ -263,6 +263,19 @@ def test_rows_that_came_twice_are_still_doubled_after_a_compaction(broken: Broke
     broken.undo.append(lambda: broken.delta.restore(version))
 
 
+def test_a_row_lost_is_not_made_up_for_by_one_that_came_twice(broken: Broken) -> None:
+    """The counts of log and lake are equal then; the offsets are not."""
+    delta = broken.delta
+    rows = pa.table(delta.to_pyarrow_table()).sort_by(
+        [("_kafka_partition", "ascending"), ("_kafka_offset", "ascending")]
+    )
+    assert rows["_kafka_partition"][0] == rows["_kafka_partition"][1]
+    version = delta.version()
+    write_deltalake(delta, pa.concat_tables([rows.slice(1), rows.slice(1, 1)]), mode="overwrite")
+    broken.undo.append(lambda: broken.delta.restore(version))
+    broken.found(lost=1, doubled=1)
+
+
 def test_what_compaction_replaced_is_no_orphan(broken: Broken) -> None:
     done = compact.compact(broken.settings, tables.bronze(broken.settings, PLAYS), older_than_s=-7200)
     report = broken.found()

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from playlake.errors import PlaylakeError, UnavailableError, UsageError
+from playlake.warehouse import publish as publishing
 from playlake.warehouse.local import copy_gold
 from playlake.warehouse.publish import KEEP, current, publish, rollback
 from playlake.warehouse.queries import QUERIES
@@ -201,6 +202,25 @@ def test_a_build_that_can_not_be_copied_changes_nothing(home: Path, reader: Gold
     assert version_read(reader) == 1
     assert publish_build(home, 2) == 2
     assert files(home) == gold(1, 2)
+
+
+def test_a_build_whose_publishing_breaks_off_is_not_served(
+    home: Path, reader: GoldReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is current changes by a rename of a file that is whole and synced, and by nothing before it."""
+    publish_build(home, 1)
+
+    def broken_off(path: Path) -> None:
+        if path.name.startswith("CURRENT"):
+            raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "_sync", broken_off)
+        with pytest.raises(OSError, match="power cut"):
+            publish_build(home, 2)
+    assert version_read(reader) == 1
+    assert publish_build(home, 3) == 3
+    assert version_read(reader) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"version": null, "file": 1}'])
