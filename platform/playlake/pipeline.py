@@ -116,9 +116,9 @@ def produce_history(
 def build_warehouse(settings: Settings, *, full: bool = False, say: Progress = quiet) -> Built:
     """Build and publish the warehouse from the lake as it is now; ``full``: all of it anew."""
     say("looking at the lake")
-    versions = tables.snapshot(settings)
+    versions, mark = tables.look(settings)
     rows = bronze.counts(settings, versions)
-    built = build(settings, versions, live=tables.live_files(settings), full=full, on_progress=say)
+    built = build(settings, versions, live=tables.live_files(settings), mark=mark, full=full, on_progress=say)
     return _with_bronze(built, rows)
 
 

@@ -120,6 +120,11 @@ class Table:
         """The next offset of a partition, at the version last seen."""
         return self._seen.positions.get(app)
 
+    @property
+    def positions(self) -> Mapping[str, int]:
+        """By application, all of its transactions, at the version last seen."""
+        return self._seen.positions
+
     def is_empty(self) -> bool:
         """Whether no rows are in it. All of its log is read."""
         with self._telling("read"):

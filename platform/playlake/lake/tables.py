@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -73,7 +75,14 @@ def prunable(settings: Settings) -> list[Table]:
 
 def snapshot(settings: Settings) -> dict[str, int]:
     """By folder, the latest version of each table; a table that is not there yet is made, empty."""
-    return {table.folder: table.version for table in every(settings)}
+    return look(settings)[0]
+
+
+def look(settings: Settings) -> tuple[dict[str, int], str]:
+    """The same, and a mark of the state: another lake has another one, also where its tables are at these versions."""
+    found = every(settings)
+    positions = json.dumps({table.folder: dict(table.positions) for table in found}, sort_keys=True)
+    return {table.folder: table.version for table in found}, hashlib.sha256(positions.encode()).hexdigest()
 
 
 def schemas() -> dict[str, pa.Schema]:

@@ -18,7 +18,7 @@ import filelock
 
 from playlake.errors import PlaylakeError, UsageError
 from playlake.settings import Settings
-from playlake.warehouse import dbt, definition, publish, target
+from playlake.warehouse import dbt, definition, publish, target, unchanged
 from playlake.warehouse.stages import COMMANDS, PUBLISH, Begun, SupersededError, load
 from playlake.warehouse.target import Target
 
@@ -56,12 +56,17 @@ def build(
     versions: Mapping[str, int],
     *,
     live: LiveFiles | None = None,
+    mark: str = "",
     full: bool = False,
     on_progress: Say | None = None,
 ) -> Built:
     """Run all models and tests, then publish gold. What is new since the published build is taken up, no more.
 
+    Where nothing is new at all, and the tables are as the last build has left them, dbt has nothing to do: they are
+    published again.
+
     :param versions: by the lake's folder (``bronze/plays``), the Delta version to build from.
+    :param mark: of the lake's state (:func:`playlake.lake.tables.look`); without it, something is new.
     :param full: make everything anew, which gives the same tables.
     :param live: what the lake's log says of a version; the target ``cloud`` needs it.
     :raises PlaylakeError: when a model or a test fails; what was published before stays.
@@ -69,10 +74,16 @@ def build(
     say = on_progress or (lambda _text: None)
     started = time.monotonic()
     with alone(settings) as home:
-        begun = _begin(settings, home, versions, live, say, full=full)
-        where = target.of(settings, home, begun.target)
-        begun.tests = dbt.passed(_dbt(settings, where, begun, ["build"], say))
+        where = target.of(settings, home, settings.target)
+        key = unchanged.key(settings, versions, mark) if mark else ""
+        begun = None if full else _as_published(home, where, key)
+        if begun is None:
+            begun = _begin(settings, home, versions, live, say, full=full)
+            begun.tests = dbt.passed(_dbt(settings, where, begun, ["build"], say))
+            begun.save(home)
         built = _publish(where, home, begun, say)
+        # Not so after stages: what each was run by is not known, be it another time zone.
+        unchanged.Published(key, begun.number).save(home, where.name)
     built.seconds = time.monotonic() - started
     return built
 
@@ -116,6 +127,7 @@ def run_stage(settings: Settings, build_id: str, stage: str, *, on_progress: Say
             built = _publish(where, home, begun, say)
             built.seconds = time.monotonic() - started
             return built
+        unchanged.forget(home, begun.target)
         begun.reopen(stage)
         begun.save(home)
         begun.passed(stage, dbt.passed(_dbt(settings, where, begun, COMMANDS[stage], say)))
@@ -218,11 +230,22 @@ def _begin(
     since: dict[str, int] = {}
     if published and published.target == begun.target and not begun.full:
         begun.published, since = published.build, published.lake_versions
+    unchanged.forget(home, begun.target)
     begun.save(home)  # first of all: from now on an older build in stages must not go on
     # Half-made tables of a build that fails on the way are as good as none, if it was to make them all anew.
     definition.Definition(fingerprint, dict(versions), whole=not begun.full).save(home, begun.target)
     where.pin(versions, since, live, say)
     return begun
+
+
+def _as_published(home: Path, where: Target, key: str) -> Begun | None:
+    """The build that was published last, where this one would make the same of the same, and its tables are here."""
+    if where.name != "local" or not key:  # what others have done in a shared warehouse is not known here
+        return None
+    published, latest = unchanged.Published.load(home, where.name), load(home)
+    if published is None or published.key != key or latest is None or latest.number != published.build:
+        return None
+    return latest if where.can_be_read() and dbt.has_manifest(where.target_path) else None
 
 
 def _dbt(settings: Settings, where: Target, begun: Begun, command: Sequence[str], say: Say) -> list[dict[str, Any]]:

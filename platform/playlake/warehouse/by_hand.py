@@ -10,7 +10,7 @@ from typing import Any
 import yaml  # dbt's own
 
 from playlake.settings import Settings
-from playlake.warehouse import dbt, definition, stages, target
+from playlake.warehouse import dbt, definition, stages, target, unchanged
 from playlake.warehouse.build import Say, alone
 
 _CHANGING = {"run", "build", "seed", "snapshot", "run-operation", "retry", "clone"}
@@ -76,6 +76,7 @@ def _given(arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def _disown(home: Path, where: str) -> None:
     """Note that a target's tables are no build's, also not that of one in stages that is under way."""
+    unchanged.forget(home, where)
     if made := definition.load(home, where):
         replace(made, whole=False).save(home, where)
     begun = stages.load(home)

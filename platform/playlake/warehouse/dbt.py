@@ -15,6 +15,7 @@ from typing import Any
 
 from playlake.errors import PlaylakeError
 from playlake.settings import ROOT, Settings
+from playlake.warehouse import parsed
 from playlake.warehouse.target import Target
 
 PROJECT = ROOT / "dbt"
@@ -33,8 +34,11 @@ def _command(how: Sequence[str], where: Target, arguments: Sequence[str]) -> lis
     return [sys.executable, "-P", *how, *arguments, "--target", where.name]
 
 
-def _environment(settings: Settings, where: Target) -> dict[str, str]:
-    """The environment of a dbt command, secrets included: never for a log."""
+def _environment(settings: Settings, where: Target, *, inside: bool = False) -> dict[str, str]:
+    """The environment of a dbt command, secrets included: never for a log.
+
+    :param inside: whether it runs in the target's folder.
+    """
     ours = {
         "DBT_PROJECT_DIR": str(PROJECT),
         "DBT_PROFILES_DIR": str(PROJECT),
@@ -43,7 +47,7 @@ def _environment(settings: Settings, where: Target) -> dict[str, str]:
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
-    return {**os.environ, **settings.environment(), **where.environment(), **ours}
+    return {**os.environ, **settings.environment(), **where.environment(inside=inside), **ours}
 
 
 def _logs(settings: Settings) -> Path:
@@ -66,15 +70,18 @@ def run(
     :returns: the results of its nodes, as in ``run_results.json``.
     :raises PlaylakeError: when a model or a test failed.
     """
+    copy = parsed.Copy(PROJECT, where.target_path, where.name, arguments)
+    copy.bring()
     started = time.time()
-    # Its own working folder would be searched for a .env and a dbt_project; ours is where the settings were read.
     process = subprocess.Popen(
-        _command(_OURS, where, ["--log-format", "json", *arguments]),
+        _command(_OURS, where, arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**_environment(settings, where), **_WITHOUT_UNIT_TESTS, **(variables or {})},
+        # Not where we run: that would be searched for a .env and a dbt_project, and the settings have been read.
+        cwd=where.folder,
+        env={**_environment(settings, where, inside=True), **_WITHOUT_UNIT_TESTS, **(variables or {})},
     )
     last: list[str] = []
     with process:
@@ -89,6 +96,8 @@ def run(
         except BaseException:
             process.terminate()
             raise
+    if not code:
+        copy.keep()
     results = _results(where.target_path / "run_results.json", started)
     failed = [r for r in results if r["status"] in ("error", "fail")]
     if code or failed:
@@ -101,17 +110,19 @@ def by_hand(
 ) -> int:
     """Run a dbt command with its own output; returns its exit code. ``variables`` as in :func:`run`."""
     out = sys.stderr if quiet else None
-    return subprocess.run(
-        _command(_BY_HAND, where, arguments),
-        env={**_environment(settings, where), **variables},
-        stdout=out,
-        check=False,
-    ).returncode
+    env = {**_environment(settings, where), **variables}
+    with parsed.by_hand(where.target_path):
+        return subprocess.run(_command(_BY_HAND, where, arguments), env=env, stdout=out, check=False).returncode
 
 
 def passed(results: Sequence[dict[str, Any]]) -> int:
     """How many tests passed."""
     return sum(r["status"] in ("pass", "warn") for r in results)
+
+
+def has_manifest(target_path: Path) -> bool:
+    """Whether dbt has said there what models there are."""
+    return (target_path / "manifest.json").is_file()
 
 
 def models(target_path: Path, schema: str) -> list[str]:

@@ -27,12 +27,16 @@ def variables(settings: Settings) -> dict[str, str]:
     }
 
 
-def fingerprint(settings: Settings, project: Path | None = None) -> str:
-    """A hash of the dbt project's models, macros and vars, and of the settings they depend on."""
+def fingerprint(settings: Settings, project: Path | None = None, *, tests: bool = False) -> str:
+    """A hash of the dbt project's models, macros and vars, and of the settings they depend on.
+
+    :param tests: of its data tests too, which change no table.
+    """
     project = project or dbt.PROJECT
+    parts = ("models", "macros", *(["data-tests"] if tests else []))
     digest = hashlib.sha256(json.dumps(variables(settings), sort_keys=True).encode())
     files = [project / "dbt_project.yml"]
-    files += (p for part in ("models", "macros") for p in (project / part).rglob("*") if p.suffix in _KINDS)
+    files += (p for part in parts for p in (project / part).rglob("*") if p.suffix in _KINDS)
     for path in sorted(files):
         digest.update(f"\0{path.relative_to(project)}\0".encode())
         digest.update(path.read_bytes())

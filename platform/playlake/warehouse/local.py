@@ -23,6 +23,7 @@ class Local:
 
     def __init__(self, settings: Settings, home: Path) -> None:
         self._settings = settings
+        self.folder = home
         self.database = home / "spotify_data.duckdb"
         self.target_path = home / "target"
 
@@ -62,9 +63,9 @@ class Local:
                 " what else has it open. If it is damaged, delete it: the next build makes it anew from the lake."
             ) from error
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, *, inside: bool = False) -> dict[str, str]:
         """What ``dbt/profiles.yml`` asks for."""
-        return {"DBT_PLAYLAKE_DATABASE": str(self.database)}
+        return {"DBT_PLAYLAKE_DATABASE": self.database.name if inside else str(self.database)}
 
     def can_be_read(self) -> bool:
         """Whether something was built, and the store runs that its views read."""

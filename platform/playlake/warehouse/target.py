@@ -25,6 +25,11 @@ class Target(Protocol):
         ...
 
     @property
+    def folder(self) -> Path:
+        """The warehouse's folder."""
+        ...
+
+    @property
     def target_path(self) -> Path:
         """Where dbt's artifacts of this target go."""
         ...
@@ -37,8 +42,12 @@ class Target(Protocol):
         """
         ...
 
-    def environment(self) -> dict[str, str]:
-        """What ``dbt/profiles.yml`` asks for, secrets included: never for a log."""
+    def environment(self, *, inside: bool = False) -> dict[str, str]:
+        """What ``dbt/profiles.yml`` asks for, secrets included: never for a log.
+
+        :param inside: for a dbt that runs in :attr:`folder`. Its files have the same names in every home then, and dbt,
+            which parses all for another name, can use what it has parsed in another home.
+        """
         ...
 
     def can_be_read(self) -> bool:

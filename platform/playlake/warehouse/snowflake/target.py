@@ -24,6 +24,7 @@ class Cloud:
     def __init__(self, settings: Settings, home: Path) -> None:
         self._settings = settings
         self._options: Snowflake = load_snowflake()
+        self.folder = home
         self.target_path = home / "target-cloud"
 
     def pin(
@@ -36,13 +37,15 @@ class Cloud:
         with connect(self._settings, self._options) as connection:
             bronze.show(connection, self._settings, self._options, versions, live, say)
 
-    def environment(self) -> dict[str, str]:
-        """What ``dbt/profiles.yml`` asks for. The passphrase has the name that dbt keeps out of its logs."""
+    def environment(self, *, inside: bool = False) -> dict[str, str]:
+        """What ``dbt/profiles.yml`` asks for. The passphrase has the name that dbt keeps out of its logs, and
+        all paths are absolute.
+        """
         options = self._options
         found = {
             "DBT_SNOWFLAKE_ACCOUNT": options.require_account(),
             "DBT_SNOWFLAKE_USER": options.user,
-            "DBT_SNOWFLAKE_PRIVATE_KEY_PATH": str(options.require_key(self._settings)),
+            "DBT_SNOWFLAKE_PRIVATE_KEY_PATH": str(options.require_key(self._settings).absolute()),
             "DBT_SNOWFLAKE_ROLE": options.role,
             "DBT_SNOWFLAKE_WAREHOUSE": options.warehouse,
             "DBT_SNOWFLAKE_DATABASE": options.database,
