@@ -31,7 +31,8 @@ from playlake.stack import EmbeddedStack, ports, process
 from playlake.stack.process import Recorded
 
 PORT = "AIRFLOW_PORT"
-_READY_S = 180.0
+_READY_S = 600.0
+"""A busy laptop starts Airflow in minutes; one that has ended by itself is seen at once."""
 _RECORDS = "processes.json"
 
 

@@ -175,10 +175,8 @@ up() {
         fail 1 "what an earlier \`make up\` started could not be stopped: $unwanted; \`docker ps\` shows it."
     compose up --detach --wait --wait-timeout "${STACK_TIMEOUT_S:-600}" >&2 ||
         fail 1 "not every service became healthy; \`make logs\` and \`docker ps\` say which, \`make down\` stops it."
-    patience=5m
-    [ -z "$orchestrated" ] || patience=10m # Airflow makes its database first
     if [ "$(value FEED)" != 0 ]; then
-        compose exec -T api playlake wait --for "$patience" || fail 1 "the dashboard has nothing to show yet; \`make logs\` says why."
+        compose exec -T api playlake wait --for "${STACK_TIMEOUT_S:-600}s" || fail 1 "the dashboard has nothing to show yet; \`make logs\` says why."
     fi
     host="$(value STACK_BIND)"; host="${host:-127.0.0.1}"; [ "$host" != 0.0.0.0 ] || host=127.0.0.1
     port() { found="$(value "$1")"; echo "${found:-$2}"; }
