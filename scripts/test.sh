@@ -15,10 +15,10 @@ case "$suite" in
         ;;
     systems)
         if [ $# -gt 0 ]; then pytest "$@"; exit; fi
-        # One container suite at a time: each container that starts or ends changes the machine's network, and Chromium
-        # then gives up what it is loading.
-        .venv/bin/python -m pytest --stack containers tests/contract tests/systems/containers tests/systems/browser
-        pytest tests/systems/orchestration tests/systems/test_cloud.py tests/systems/test_stack.py
+        # Containers first and alone: each that starts or ends changes the machine's network, and Chromium then gives up
+        # what it is loading.
+        .venv/bin/python -m pytest --stack containers tests/contract tests/systems/containers
+        pytest --no-loadscope-reorder tests/systems/orchestration tests/systems/test_*.py tests/systems/browser
         ;;
     faults) .venv/bin/python -m pytest -o timeout=1800 "${@:-tests/faults}" ;;
     *) echo "test.sh: say quick, systems or faults" >&2; exit 2 ;;

@@ -1,4 +1,4 @@
-"""What every suite has: the fixtures of tests/support/fixtures.py, deterministic Hypothesis, containers where asked."""
+"""What every suite has: the fixtures of tests/support, deterministic Hypothesis, containers where asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-pytest_plugins = ["tests.support.fixtures"]
+pytest.register_assert_rewrite("tests.support")
+pytest_plugins = ["tests.support.fixtures", "tests.support.containers", "tests.support.orchestration"]
 
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis_settings.load_profile("same")

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from playlake.settings import Settings
-from tests.systems.containers import servers
-
-
-@pytest.fixture(scope="session")
-def container_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of Redpanda, MinIO and Redis in containers of the session's own."""
-    servers.require_docker()
-    with servers.running(tmp_path_factory.mktemp("containers")) as settings:
-        yield settings
 
 
 @pytest.fixture

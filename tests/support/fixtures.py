@@ -90,10 +90,12 @@ def own(stack_settings: Settings, session_home: Path, tmp_path: Path) -> Cli:
 
 @pytest.fixture(autouse=True)
 def no_command_left() -> Iterator[None]:
-    """A test that fails leaves no process running."""
+    """A test that fails leaves no process running but those of its module's fixtures."""
+    before = list(Cli.started)
     yield
-    while Cli.started:
-        process = Cli.started.pop()
+    while own := [process for process in Cli.started if process not in before]:
+        process = own[-1]
+        Cli.started.remove(process)
         process.kill()
         with process:  # closes its pipes
             pass

@@ -39,7 +39,7 @@ from playlake.warehouse.reader import GoldReader
 from tests.models.warehouse import NOW, play
 from tests.support.commands import Cli, end
 from tests.support.exports import HISTORY
-from tests.support.waiting import wait_for
+from tests.support.waiting import DEADLINE_S, wait_for
 
 PASSPHRASE = "nobody-may-read-this"
 EVERY_BUILD_OTHERWISE = {"processed_at", "_build", "_first_build"}
@@ -62,12 +62,12 @@ def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         environment = {**os.environ, "TMPDIR": str(log.parent)}
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
     try:
-        wait_for(lambda: process.poll() is not None or _answers(port), 60)
+        wait_for(lambda: process.poll() is not None or _answers(port))
         assert process.poll() is None, log.read_text()
         yield port
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(DEADLINE_S)
 
 
 @dataclass
@@ -312,7 +312,7 @@ def test_no_secret_is_in_what_was_said_or_written(built: Built) -> None:
 
 @pytest.mark.parametrize("name", ["local", "cloud"])
 def test_dbt_by_hand_tells_the_freshness_of_bronze(built: Built, name: str) -> None:
-    done = built.cli("dbt", "source", "freshness", "--target", name, "--json")
+    done = built.cli.run("dbt", "source", "freshness", "--target", name, "--json")
     assert done.json == {"arguments": ["source", "freshness"], "code": 0}
     path = warehouse(built.cli) / ("target" if name == "local" else "target-cloud") / "sources.json"
     sources = json.loads(path.read_text())["results"]
@@ -354,7 +354,7 @@ def test_bronze_follows_the_log_through_a_compaction(built: Built) -> None:
     assert count == (rows.num_rows, rows.num_rows)
     done = cli("build", "--stage", "silver", "--of", begun["build"], "--target", "local", check=2)
     assert "where it was begun" in done.err
-    # And so it is when the lake's own compaction comes between two builds, though it is no news on the other target.
+    # And so it is when the lake's own compaction comes between two builds, which changes nothing on the other target.
     assert compact(settings, tables.bronze(settings, events.LIKES), older_than_s=-7200).rows == rows.num_rows
     begun = cli.json("build", "--stage", "begin", "--target", "cloud")
     assert begun["versions"]["bronze/likes"] == built.cloud["versions"]["bronze/likes"] + 3

@@ -23,11 +23,11 @@ from playlake.settings import Settings
 from playlake.stack.servers import write_private
 from playlake.stack.state import Home
 from tests.support.commands import Cli
+from tests.support.containers import image
 from tests.support.lakes import addressed
 from tests.support.s3_proxy import S3Proxy
 from tests.support.tcp import LOOPBACK, TcpProxy
 from tests.support.waiting import wait_for
-from tests.systems.containers.servers import image
 
 ADVERTISE = Path(__file__).with_name("advertise.py")
 _ROOM = "8g"

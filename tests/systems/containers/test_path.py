@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -24,22 +22,10 @@ from playlake import events
 from playlake.settings import Settings
 from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
-from tests.support.commands import Cli, end
+from tests.support.commands import end
+from tests.support.containers import ContainerCli
 from tests.support.lakes import assert_whole, lake_of_its_own
 from tests.support.waiting import wait_for
-
-
-class ContainerCli(Cli):
-    """``playlake`` on the containers, with a lake of its own."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.home)
-        settings.home.parent.mkdir(parents=True, exist_ok=True)
-        self.own = settings
-        self.env |= settings.environment()
-
-    def settings(self) -> Settings:
-        return self.own
 
 
 @pytest.fixture(scope="module")
@@ -181,23 +167,3 @@ def test_values_of_others_are_got_and_ours_by_them(cli: ContainerCli) -> None:
     assert 0 < theirs.ttl("meeting:ours") <= 60
     ours.close()
     theirs.close()
-
-
-def test_a_writer_killed_in_its_middle_loses_and_doubles_nothing(cli: ContainerCli) -> None:
-    before = sum(p["in_bronze"] for p in assert_whole(cli)["partitions"])
-    sent = cli.json("simulate", "--plays", "2000", "--listeners", "40", "--seed", "77")["produced"]
-    cli.env["PLAYLAKE_CATCHUP_ROWS"] = "50"
-    try:
-        for delay in (0.2, 0.6):
-            with cli.start("land") as writer:
-                assert writer.stderr is not None
-                for line in writer.stderr:
-                    if "rows landed" in line:
-                        break
-                time.sleep(delay)
-                writer.kill()
-    finally:
-        del cli.env["PLAYLAKE_CATCHUP_ROWS"]
-    cli("land", "--until-idle")
-    assert sum(p["in_bronze"] for p in assert_whole(cli)["partitions"]) == before + sent
-    assert Path(cli.env["PLAYLAKE_HOME"]) == cli.home.resolve()

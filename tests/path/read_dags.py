@@ -1,11 +1,11 @@
-"""Import the DAGs with input and output forbidden, and print what they are: one JSON object."""
+"""Import folders of DAGs in Airflow's environment and print one JSON object: the DAGs, what importing them touched, and
+what Airflow's connections set."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from airflow.configuration import conf
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.sdk import AssetOrTimeSchedule
 
@@ -21,10 +21,6 @@ def watch(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(watch)
-folder = conf.get("core", "dags_folder")
-watching = True
-bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
-watching = False
 
 
 def described(dag: object) -> dict[str, object]:
@@ -52,9 +48,18 @@ def described(dag: object) -> dict[str, object]:
     }
 
 
-print(
-    "\n"
-    + json.dumps(
-        {"errors": bag.import_errors, "touched": touched, "dags": {n: described(d) for n, d in bag.dags.items()}}
-    )
-)
+def read(folder: str) -> dict[str, object]:
+    """The DAGs of a folder, imported with an eye on what that touches."""
+    global watching
+    touched.clear()
+    watching = True
+    bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
+    watching = False
+    dags = {name: described(dag) for name, dag in bag.dags.items()}
+    return {"errors": bag.import_errors, "touched": list(touched), "dags": dags}
+
+
+folders = [read(folder) for folder in sys.argv[1:]]
+from playlake_orchestration import connections  # noqa: E402 - imported by the DAGs, it would not be seen
+
+print("\n" + json.dumps({"folders": folders, "variables": connections.variables()}))

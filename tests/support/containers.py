@@ -10,11 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from testcontainers.community.kafka import RedpandaContainer
-from testcontainers.community.minio import MinioContainer
-from testcontainers.community.redis import RedisContainer
 
 from playlake.settings import ROOT, Settings, load_settings
+from tests.support.commands import Cli
 
 REQUIRED = "TEST_CONTAINERS"
 """Environment variable: `required` makes tests fail, where they would be left out for want of Docker."""
@@ -45,6 +43,27 @@ def require_docker() -> None:
     pytest.skip("Docker does not answer here")
 
 
+@pytest.fixture(scope="session")
+def container_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of Redpanda, MinIO and Redis in containers of the session's own."""
+    require_docker()
+    with running(tmp_path_factory.mktemp("containers")) as settings:
+        yield settings
+
+
+class ContainerCli(Cli):
+    """``playlake`` on the containers, with a lake of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.home)
+        settings.home.parent.mkdir(parents=True, exist_ok=True)
+        self.own = settings
+        self.env |= settings.environment()
+
+    def settings(self) -> Settings:
+        return self.own
+
+
 def publishing(port: int) -> str:
     """The id of the container that has this port of the machine's, on IPv4.
 
@@ -59,6 +78,10 @@ def publishing(port: int) -> str:
 @contextmanager
 def running(home: Path) -> Iterator[Settings]:
     """Redpanda, MinIO and Redis, each in a container; the settings to use them with."""
+    from testcontainers.community.kafka import RedpandaContainer
+    from testcontainers.community.minio import MinioContainer
+    from testcontainers.community.redis import RedisContainer
+
     with ExitStack() as started:
         broker = RedpandaContainer(image("BROKER_IMAGE"))
         started.callback(broker.stop)

@@ -1,4 +1,4 @@
-"""Airflow in its own environment, with a database of the test's own, on the stack of the test's module."""
+"""Airflow in its own environment: DAGs run by ``dag.test()`` on a stack, and a client of its API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +20,12 @@ from playlake.settings import ROOT
 from tests.support.commands import Cli
 from tests.support.exports import age, make_export
 from tests.support.lakes import plays_of
+from tests.support.modules import module_at
+from tests.support.waiting import DEADLINE_S
 from tests.support.webhook import Webhook
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin"
-HERE = Path(__file__).parent
+LAUNCHER = ROOT / "orchestration" / "standalone.py"
 
 
 @dataclass
@@ -67,7 +71,7 @@ class Dags:
     def python(self, *arguments: str) -> str:
         """Run Python of Airflow's environment to its end."""
         with self.start(*arguments) as process:
-            out, _ = process.communicate(timeout=600)
+            out, _ = process.communicate()
         assert process.returncode == 0, out[-6000:]
         return out
 
@@ -83,7 +87,7 @@ class Dags:
     def begin(self, *dags: str) -> None:
         """Run them and do not wait, with the environment as it is now."""
         if self.runner is None:
-            self.runner = self.start(str(HERE / "run_dag.py"))
+            self.runner = self.start(str(Path(__file__).parent / "run_dag.py"))
         assert self.runner.stdin
         self.runner.stdin.write(json.dumps({"dags": dags, "env": self.env}) + "\n")
         self.runner.stdin.flush()
@@ -122,6 +126,73 @@ class Dags:
 def states(run: Any) -> dict[str, str]:
     """By task, its state."""
     return {name: task["state"] for name, task in run["tasks"].items()}
+
+
+class Airflow:
+    """Its public API, as its page uses it."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url
+        body = json.dumps({"username": user, "password": password}).encode()
+        self.token = self._send(f"{url}/auth/token", body)["access_token"]
+
+    def _send(self, url: str, body: bytes | None = None, token: str | None = None) -> Any:
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})
+        if token:
+            request.add_header("authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+            return json.load(answer)
+
+    def get(self, path: str) -> Any:
+        """The answer to a path below ``/api/v2``."""
+        return self._send(f"{self.url}/api/v2{path}", token=self.token)
+
+    def all_unpaused(self) -> bool:
+        """Whether the three DAGs are there and scheduled."""
+        return [d["is_paused"] for d in self.get("/dags")["dags"]] == [False] * 3
+
+    def runs(self, dag_id: str, *types: str) -> list[str]:
+        """States of a DAG's runs, of these types if any are named."""
+        found = self.get(f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        return [run["state"] for run in found if not types or run["run_type"] in types]
+
+    def state_of(self, dag_id: str, task_id: str) -> str | None:
+        """State of a task in the first run of its DAG."""
+        found = self.get(f"/dags/{dag_id}/dagRuns/~/taskInstances?limit=100")["task_instances"]
+        return next((task["state"] for task in found if task["task_id"] == task_id), None)
+
+
+def launch(cli: Cli, **extra: str) -> subprocess.Popen[str]:
+    """Start what ``make airflow`` starts."""
+    started = subprocess.Popen(
+        [sys.executable, str(LAUNCHER)],
+        env={**cli.env, **extra},
+        cwd=cli.home.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    Cli.started.append(started)
+    return started
+
+
+def at_work(launcher: subprocess.Popen[str]) -> Airflow:
+    """The API of what a launcher has started, once that is ready."""
+    assert launcher.stdout is not None
+    lines = [launcher.stdout.readline() for _ in range(2)]
+    assert all(lines), launcher.communicate()
+    user, password = lines[1].removeprefix("login").strip().split(" / ")
+    return Airflow(lines[0].split()[1], user, password)
+
+
+@pytest.fixture
+def launcher_cli(tmp_path: Path) -> Iterator[Cli]:
+    """A home for ``make airflow``; whatever has been started there is ended."""
+    made = Cli(tmp_path / "home", inbox=tmp_path / "inbox", listener="scheduled")
+    (tmp_path / "inbox").mkdir()
+    yield made
+    module_at(LAUNCHER).end_all(made.home.resolve() / "airflow")
+    made("down")
 
 
 @pytest.fixture(scope="session")
