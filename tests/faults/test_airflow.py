@@ -95,7 +95,7 @@ def test_connections_win_over_the_environment_and_no_secret_is_logged(dags: Dags
     }
     dags.extra |= {"AIRFLOW_CONN_PLAYLAKE_KAFKA": json.dumps(connection), "ORCHESTRATION_RETRY_DELAY_S": "0"}
     dags.cli.env |= {"PLAYLAKE_PROFILE": "cloud", "PLAYLAKE_S3_ACCESS_KEY": "a", "PLAYLAKE_S3_SECRET_KEY": "b"}
-    dags.cli.env["PLAYLAKE_KAFKA_TIMEOUT_S"] = "1"
+    dags.cli.env |= {"PLAYLAKE_REDIS_URL": "redis://cache:6379/0", "PLAYLAKE_KAFKA_TIMEOUT_S": "1"}
     assert dags.run("lake_maintenance")["state"] == "failed"
     out = "".join(dags.said)
     assert "The broker at broker.example:9092 does not answer" in out
