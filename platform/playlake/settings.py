@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="SASL password, or Confluent API secret.")
     kafka_partitions: int = Field(4, ge=1, le=1000, description="Partitions of a topic that playlake creates.")
     kafka_replication: int = Field(1, ge=1, le=10, description="Replicas of a topic that playlake creates.")
+    kafka_group: str = Field(
+        "playlake-lake",
+        min_length=1,
+        description="Consumer group of the lake writer. Lakes that share a broker need one each.",
+    )
     kafka_session_s: float = Field(
         6.0,
         ge=1,

@@ -56,7 +56,6 @@ _LAST_PATIENCE = 2
 """The same, of what is owed at the end: servers that are away must not keep it, as they may be ending too."""
 _LAST_SECONDS = 3.0
 """How long a broker that is away keeps an end that owes something."""
-GROUP = "playlake-lake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +89,16 @@ def _unlanded(error: PlaylakeError) -> PlaylakeError:
 
 
 class Writer:
-    """Lands the topics of playlake, as one member of a consumer group."""
+    """Lands the topics of playlake, as one member of a consumer group.
+
+    :param group: another consumer group than that of the settings.
+    """
 
     def __init__(
         self,
         settings: Settings,
         *,
-        group: str = GROUP,
+        group: str | None = None,
         on_progress: Callable[[Landed], None] | None = None,
         on_turn: Callable[[], None] | None = None,
         watcher: Watcher | None = None,
@@ -104,7 +106,7 @@ class Writer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._group = group
+        self._group = group or settings.kafka_group
         self._clock = clock
         self._on_progress = on_progress or (lambda _landed: None)
         self._on_turn = on_turn or (lambda: None)
