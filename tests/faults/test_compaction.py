@@ -1,12 +1,10 @@
-"""Compaction on a real store: readers and writers see no difference, whoever is frozen, killed or at work beside it."""
+"""Compactors killed, frozen and beside each other: readers and writers see every row exactly once throughout."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
-import psutil
 import pytest
 from deltalake import DeltaTable
 
@@ -27,11 +24,12 @@ from playlake.lake.store import Store
 from playlake.settings import Settings
 from playlake.warehouse import duck
 from tests.models.warehouse import Message, bronze_rows, play
+from tests.support.commands import Cli, stopped
+from tests.support.lakes import addressed
 from tests.support.waiting import wait_for
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
-SMALL = compact.Sizes(target=2**20, chunk=2**14)
 Key = tuple[str, int, int]
 
 
@@ -80,25 +78,14 @@ class Lake:
             .iter_rows()
         )
 
-    def compact(self, **kwargs: Any) -> compact.Compacted:
-        return compact.compact(self.settings, self.table, **kwargs)
+    def compact(self) -> compact.Compacted:
+        return compact.compact(self.settings, self.table)
 
     def start(self, failpoint: str | None = None) -> subprocess.Popen[str]:
         """``playlake lake compact`` in a process of its own, on this lake."""
-        given = {
-            f"PLAYLAKE_{name.upper()}": str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
-            for name in ("kafka_bootstrap", "s3_endpoint", "s3_access_key", "s3_secret_key", "redis_url", "s3_bucket")
-            if (value := getattr(self.settings, name))
-        }
-        given |= {"PLAYLAKE_PROFILE": "containers", "PLAYLAKE_HOME": str(self.settings.home)}
-        given |= {failpoints.VARIABLE: failpoint} if failpoint else {}
-        return subprocess.Popen(
-            [sys.executable, "-m", "playlake", "lake", "compact", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **given},
-        )
+        cli = Cli(self.settings.home_path)
+        cli.env |= addressed(self.settings).environment() | ({failpoints.VARIABLE: failpoint} if failpoint else {})
+        return cli.start("lake", "compact", "--json")
 
     @contextmanager
     def read_all_along(self) -> Iterator[list[int]]:
@@ -162,11 +149,6 @@ def run(process: subprocess.Popen[str], code: int = 0) -> Any:
     return json.loads(out)["compacted"]["bronze/plays"] if out else None
 
 
-def frozen(process: subprocess.Popen[str]) -> bool:
-    assert process.poll() is None, process.communicate()
-    return bool(psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
-
-
 def test_many_compactors_beside_a_writer_lose_and_double_nothing(lake: Lake) -> None:
     with lake.read_all_along():
         compactors = [lake.start() for _ in range(4)]
@@ -199,7 +181,7 @@ def test_a_compactor_that_is_killed_leaves_a_whole_lake(lake: Lake, where: str) 
 def test_a_frozen_compactor_finds_another_was_there(lake: Lake, where: str) -> None:
     with lake.read_all_along():
         zombie = lake.start(where)
-        wait_for(lambda: frozen(zombie), 60)
+        wait_for(lambda: stopped(zombie))
         lake.land(0, [0, 1])
         other = run(lake.start())
         lake.land(1, [0])

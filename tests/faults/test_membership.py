@@ -1,4 +1,4 @@
-"""The group is left for a member that was killed, and for no other."""
+"""A writer that starts leaves the group for a member that was killed, and for no other; on both kinds of broker."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from playlake.broker import Admin
 from playlake.broker.membership import leave_for_the_dead
 from playlake.settings import Settings
+from tests.contract.conftest import container_settings  # noqa: F401 - a fixture
 from tests.support.waiting import wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -25,17 +26,18 @@ from playlake.broker import Consumer
 from playlake.settings import load_settings
 consumer = Consumer(
     load_settings(_env_file=None), [sys.argv[1]], group=sys.argv[2],
-    on_assign=lambda partitions: print("given", partitions, flush=True) or {}, on_revoke=lambda partitions: None,
+    on_assign=lambda partitions: print("assigned", partitions, flush=True) or {}, on_revoke=lambda partitions: None,
 )
 while not sys.stdin.closed:
     consumer.poll(1, 0.1)
 """
 
 
-@pytest.fixture
-def settings(settings: Settings, tmp_path: Path) -> Settings:
+@pytest.fixture(params=["stack_settings", "container_settings"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """A running broker of each kind, and a home of its own."""
-    return settings.model_copy(update={"home": tmp_path})
+    running: Settings = request.getfixturevalue(request.param)
+    return running.model_copy(update={"home": tmp_path})
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def member(settings: Settings, topic: str) -> Iterator[Start]:
         running.append(process)
         assert process.stdout is not None
         if wait:
-            assert any(line.startswith("given ") for line in process.stdout)
+            assert any(line.startswith("assigned ") for line in process.stdout)
         return process
 
     yield start
@@ -94,8 +96,8 @@ def test_the_group_is_left_for_one_that_was_killed_and_for_no_other(
     assert not notes(settings)
 
 
-def test_one_that_was_killed_while_it_joined_keeps_nobody_out(settings: Settings, topic: str, member: Start) -> None:
-    """Tansu 0.6 would wait for ever for one that leads the group and leaves while it forms."""
+def test_one_that_was_killed_while_it_joined_keeps_no_other_out(settings: Settings, topic: str, member: Start) -> None:
+    """Tansu 0.6 would wait for ever for one that leads the group and leaves during a rebalance."""
     joining = member(wait=False)
     wait_for(lambda: notes(settings), every=0.01)
     joining.kill()

@@ -1,36 +1,20 @@
-"""Bad messages, bad files, cuts and full disks: kept, reported in one clear line, and nothing else is lost."""
+"""Servers that are away or hang, and a full disk: said in one clear line, and nothing acknowledged is lost."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
-import zipfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from playlake import broker, events
 from tests.support.commands import Cli
 from tests.support.exports import make_export
 from tests.support.lakes import assert_whole, bronze_ids
-
-
-def _simulated(plays: int) -> list[tuple[str, events.Event]]:
-    from playlake.sources.simulator import Simulation, Simulator
-
-    return list(Simulator(Simulation(plays=plays, listeners=2, seed=4711)).events())
-
-
-def _write(path: Path, body: bytes) -> Path:
-    path.write_bytes(body)
-    return path
-
-
-def _zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, body in files.items():
-            archive.writestr(name, body)
-    return path
+from tests.support.waiting import wait_for
 
 
 def test_a_broker_that_is_down_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -84,5 +68,22 @@ def test_a_full_disk_is_said_and_nothing_acknowledged_is_lost(tmp_path: Path) ->
         subprocess.run(["umount", "-l", str(small)], check=True)
 
 
-def _log_rows(cli: Cli, partitions: int) -> int:
-    return sum(map(len, broker.read_offsets(cli.settings(), {events.LIKES: partitions}).values()))
+@pytest.mark.parametrize("name", ["store", "broker"])
+def test_without_a_server_the_lag_is_unknown(cli: Cli, name: str) -> None:
+    cli.kill(name)
+    found = cli.json("status", check=1)
+    assert (found["lag"], found["lag_problem"]) == (None, "broker or store does not run")
+    assert "Waiting to land: unknown (broker or store does not run)." in cli("status", check=1).out
+    cli("up")
+    assert wait_for(lambda: cli.json("status")["lag"])["pending"] == 0
+
+
+def test_status_does_not_wait_for_a_server_that_hangs(cli: Cli) -> None:
+    store = psutil.Process(cli.pid("store"))
+    store.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert cli.json("status", check=None)["lag"] is None
+        assert time.monotonic() - started < 30
+    finally:
+        store.send_signal(signal.SIGCONT)

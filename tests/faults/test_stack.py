@@ -1,10 +1,9 @@
-"""The embedded stack: up, down, ports, repair, and clear words when something is in the way."""
+"""The embedded stack: servers ended while they start, a killed demo beside it, and files that a full disk has torn."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,21 @@ from playlake.stack.servers import KAFKA_LOG_BUCKET
 from playlake.stack.state import State
 from tests.support.commands import Cli, end
 from tests.support.lakes import assert_whole, parquet_files
-from tests.support.waiting import wait_for
+from tests.support.waiting import pause, wait_for
 
 
 @pytest.mark.parametrize("name", ["api", "dashboard"])
-def test_a_server_that_is_ended_while_it_begins_says_nothing_of_it(tmp_path: Path, name: str) -> None:
+def test_a_server_that_is_ended_while_it_starts_says_nothing_of_it(tmp_path: Path, name: str) -> None:
     for moment in (0.0, 0.02, 0.04, 0.1, 0.5, 1.0):  # seconds; Python itself begins, then the library is imported
         process = Cli(tmp_path / "home").start("serve", name, "--json")
         assert process.stdout
         process.stdout.readline()
-        time.sleep(moment)
+        pause(moment)
         done = end(process)
         assert (done.code, "Abort" in done.err) == (130, False), done.err
 
 
-def test_the_demo_leaves_alone_what_it_did_not_start(tmp_path: Path) -> None:
+def test_the_demo_leaves_servers_alone_that_it_did_not_start(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "home")
     cli("up")
     pids = [cli.pid(n) for n in ("store", "broker", "cache")]
@@ -75,7 +74,7 @@ def test_a_torn_index_of_the_store_is_mended_before_it_starts(cli: Cli) -> None:
     assert landed_rows(cli) == before + sent
 
 
-def test_a_part_of_the_log_that_can_not_be_read_is_told_and_not_taken_for_its_end(cli: Cli) -> None:
+def test_a_part_of_the_log_that_can_not_be_read_is_an_error_and_not_its_end(cli: Cli) -> None:
     before = landed_rows(cli)
     sent = cli.json("simulate", "--plays", "300", "--listeners", "5")["produced"]
     log = Store(cli.settings().model_copy(update={"s3_bucket": KAFKA_LOG_BUCKET}))

@@ -1,4 +1,4 @@
-"""The lake writer as a process: modes and signals, several of it, a store that hangs, a topic made anew, new fields."""
+"""The lake writer as a process: signals, several writers, a frozen one, a store or a broker that fails or hangs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,27 +17,17 @@ from playlake.broker import Admin, Consumer, TopicPartition
 from playlake.lake import tables
 from playlake.lake.table import WriteFailedError
 from tests.support.commands import Cli, end, lands
-from tests.support.lakes import addressed, assert_whole
+from tests.support.lakes import assert_whole, store_behind_proxy
 from tests.support.messages import landed, play, send
-from tests.support.s3_proxy import Faults, S3Proxy
+from tests.support.s3_proxy import Faults
 from tests.support.scraping import free_port, scrape
-from tests.support.waiting import wait_for
-
-
-@contextmanager
-def between(own: Cli) -> Iterator[tuple[S3Proxy, Cli]]:
-    """A proxy in front of a stack's store, and a command that has it for its store and flushes each second."""
-    with S3Proxy(own.settings().s3_endpoint) as store:
-        through = Cli(own.home)
-        through.env |= addressed(own.settings(), s3_endpoint=store.url).environment()
-        through.env["PLAYLAKE_FLUSH_SECONDS"] = "1"
-        yield store, through
+from tests.support.waiting import pause, wait_for
 
 
 def test_ctrl_c_twice_waits_for_no_store(own: Cli) -> None:
-    with between(own) as (store, through), through.start("land", "--json") as writer:
+    with store_behind_proxy(own) as (store, through), through.start("land", "--json") as writer:
         before = send(own, play())
-        wait_for(lambda: landed(own, before), 90, every=1)
+        wait_for(lambda: landed(own, before), every=1)
         store.faults = Faults({"stall": 1.0}, stall_s=600, match="PUT")
         ids = send(own, *(play() for _ in range(20)))
         wait_for(lambda: store.done["stall"])
@@ -67,13 +55,10 @@ def goes_wrong(writer: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("mended", ["before", "meanwhile", "never"])
 def test_what_a_failed_flush_has_dropped_is_landed_before_the_end_or_said(own: Cli, mended: str) -> None:
-    """It ended with 0 and without a word: what it had read was no longer buffered, and not landed either.
-
-    Later it ended with 1 at the first read that failed, of the 20 s in which it may read once more.
-    """
-    with between(own) as (store, through), through.start("land", "--json") as writer:
+    """Once it ended with 0, with messages neither buffered nor landed; it may read them again for 20 s at its end."""
+    with store_behind_proxy(own) as (store, through), through.start("land", "--json") as writer:
         before = send(own, play())
-        wait_for(lambda: landed(own, before), 90, every=1)
+        wait_for(lambda: landed(own, before), every=1)
         store.faults = Faults({"500": 1.0})
         ids = send(own, *(play() for _ in range(20)))
         goes_wrong(writer)
@@ -93,9 +78,9 @@ def test_what_a_failed_flush_has_dropped_is_landed_before_the_end_or_said(own: C
 
 
 def test_sigterm_while_it_starts_ends_it_well(cli: Cli) -> None:
-    telling = Cli(cli.home)
-    telling.env["PYTHONPROFILEIMPORTTIME"] = "1"  # Python tells what it has imported: these are the writer's imports
-    with telling.start("land", "--json") as writer:
+    importing = Cli(cli.home)
+    importing.env["PYTHONPROFILEIMPORTTIME"] = "1"  # a line for each module: these are the writer's imports
+    with importing.start("land", "--json") as writer:
         assert writer.stderr is not None
         assert any(line.endswith("pyarrow.lib\n") for line in writer.stderr)
         done = end(writer, signal.SIGTERM, timeout=60)
@@ -105,7 +90,7 @@ def test_sigterm_while_it_starts_ends_it_well(cli: Cli) -> None:
 
 def test_for_some_time(cli: Cli) -> None:
     ids = send(cli, play())
-    for seconds in (8, 40):  # on a busy machine eight may be over before the group has formed
+    for seconds in (8, 40):  # on a busy machine eight may be over before the first assignment
         started = time.monotonic()
         done = cli("land", "--for", f"{seconds}s", "--json")
         assert seconds <= time.monotonic() - started < seconds + 22
@@ -123,10 +108,10 @@ def test_writers_come_and_go_while_events_flow(cli: Cli) -> None:
     writers += [eager.start("land", "--json") for _ in range(2)]
     assert all(map(lands, writers[1:]))
     ended = [end(writers.pop(0), signal.SIGTERM, timeout=60)]
-    time.sleep(3)
+    pause(3)
     writers[0].kill()
     writers.pop(0).communicate()
-    time.sleep(8)  # the session of the one that was killed runs out, the last one takes over
+    pause(8)  # the session of the killed one times out, and the last one is assigned its partitions
     sent = end(feed, timeout=120)
     assert sent.code == 0, sent.err
     ended.append(end(writers.pop(), signal.SIGTERM, timeout=60))
@@ -141,13 +126,13 @@ def test_a_writer_stopped_while_it_joins_keeps_no_other_out(cli: Cli) -> None:
     hasty = cli.start("land", "--json")
     assert hasty.stderr is not None
     assert any("joining" in line for line in hasty.stderr)
-    time.sleep(1)
+    pause(1)
     assert end(hasty).code == 0
     cli("land", "--until-idle")
     assert landed(cli, ids)
 
 
-def test_a_writer_that_was_frozen_owes_nothing_that_another_has_landed(own: Cli) -> None:
+def test_a_frozen_writer_drops_what_another_has_landed(own: Cli) -> None:
     def placed(port: int) -> bool:
         return any(name == "lag_messages" for name, _ in scrape(port))
 
@@ -196,6 +181,22 @@ def test_a_broker_that_stands_still_keeps_nobody_from_leaving(own: Cli) -> None:
     wait_for(lambda: not list(notes.glob("*.json")))
 
 
+def test_a_writer_of_another_group_is_assigned_every_partition(own: Cli) -> None:
+    """As a lake needs that shares its broker with another (PLAYLAKE_KAFKA_GROUP)."""
+    ports = [free_port(), free_port()]
+    groups = [own.with_settings(metrics_port=p, kafka_group=f"lake-{p}") for p in ports]
+    writers = [one.start("land") for one in groups]
+
+    def partitions(port: int) -> int:
+        return sum(name == "lag_messages" and dict(labels)["topic"] == events.PLAYS for name, labels in scrape(port))
+
+    wait_for(lambda: [partitions(port) for port in ports] == [4, 4])
+    assert {json.loads(p.read_text())["group"] for p in (own.home / "members").glob("*.json")} == {
+        f"lake-{port}" for port in ports
+    }
+    assert [end(writer, signal.SIGTERM).code for writer in writers] == [0, 0]
+
+
 def test_a_writer_for_which_no_partition_is_left_ends(tmp_path: Path) -> None:
     cli = Cli(tmp_path / "home", flush_seconds=1, kafka_partitions=1)
     cli("up")
@@ -213,7 +214,7 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
 
     It hangs for the writer only. The broker has the same store under it, and what hangs there is no fault of a writer.
     """
-    with between(own) as (store, through):
+    with store_behind_proxy(own) as (store, through):
         writer = through.start("land", "--json")
         first = send(own, play())
         wait_for(lambda: landed(own, first), every=1)
@@ -221,8 +222,8 @@ def test_a_store_that_hangs_does_not_cost_the_membership(own: Cli) -> None:
         ids = send(own, *(play() for _ in range(500)))
         wait_for(lambda: store.done["stall"])
         store.faults = Faults()
-        time.sleep(20)
-        wait_for(lambda: landed(own, ids), 90, every=1)
+        pause(20)
+        wait_for(lambda: landed(own, ids), every=1)
         done = end(writer, signal.SIGTERM)
     assert done.code == 0, done.err
     assert done.json["assignments"] == 1, f"it fell out of the group:\n{done.err}"

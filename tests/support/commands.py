@@ -76,8 +76,8 @@ class Cli:
         return _checked(args, done, check)
 
     def run(self, *args: str, check: int | None = 0) -> Done:
-        """Run a command to its end, in a process of its own."""
-        out, err = (process := self.start(*args)).communicate()
+        """Run a command to its end, in a process of its own, which may take twenty minutes."""
+        out, err = (process := self.start(*args)).communicate(timeout=1200)
         self.started.remove(process)
         return _checked(args, Done(process.returncode, out, err), check)
 
@@ -123,6 +123,22 @@ class Cli:
     def processes(self) -> list[psutil.Process]:
         """Every process of this home that lives."""
         return leftovers(self.home.resolve(), [])
+
+
+class ProcessCli(Cli):
+    """The same, with a process of its own for every command: for threads, and for runs of hours."""
+
+    def __call__(self, *args: str, check: int | None = 0) -> Done:
+        """Run a command to its end."""
+        return self.run(*args, check=check)
+
+
+def stopped(process: subprocess.Popen[Any]) -> bool:
+    """Whether a process that was started here is frozen (SIGSTOP)."""
+    try:
+        return process.poll() is None and psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT, timeout: float = 120) -> Done:

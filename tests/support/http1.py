@@ -1,48 +1,41 @@
-"""As much of HTTP/1.1 as a proxy must know (RFC 9112): where a message ends. Nothing in a message is changed."""
+"""As much of HTTP/1.1 as a proxy needs (RFC 9112): where a message ends. Nothing in a message is changed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
-
-_CHUNK = 64 * 1024
-LIMIT = 1024 * 1024
-"""Bytes that a head may have at most."""
 
 
 class BrokenError(Exception):
-    """The other side went away in the middle of a message, or speaks no HTTP/1.1."""
+    """The other side closed in the middle of a message, or does not speak HTTP/1.1."""
+
+
+_ERRORS = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's or a response's first line and headers, as they came."""
+    """First line and headers of a request or a response, as they came."""
 
     raw: bytes
 
     @property
-    def line(self) -> str:
-        """The first line."""
-        return self.raw.split(b"\r\n", 1)[0].decode("latin-1")
-
-    @property
-    def method(self) -> str:
-        """Of a request."""
-        return self.line.split(" ")[0]
-
-    @property
-    def target(self) -> str:
-        """Path and query of a request."""
-        return self.line.split(" ")[1]
+    def words(self) -> list[str]:
+        """The first line: method, target, version; or version, status, reason."""
+        return self.raw.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
 
     @property
     def status(self) -> int:
-        """Of a response."""
-        return int(self.line.split(" ")[1])
+        """Status of a response; 0 of a request."""
+        return int(self.words[1]) if self.words[0].startswith("HTTP/") else 0
+
+    @property
+    def path(self) -> str:
+        """Target of a request without its query, which may hold a signature."""
+        return self.words[1].partition("?")[0]
 
     def get(self, name: str) -> str:
-        """A header's value, lower case; empty where it is not there."""
+        """A header's value in lower case; empty where there is none."""
         for line in self.raw.split(b"\r\n")[1:]:
             key, _, value = line.partition(b":")
             if key.decode("latin-1").strip().lower() == name:
@@ -50,64 +43,47 @@ class Head:
         return ""
 
     @property
-    def closes(self) -> bool:
-        """Whether the connection ends after this message."""
-        return "close" in self.get("connection")
+    def has_length(self) -> bool:
+        """Whether a response's body ends before its connection does."""
+        chunked = "chunked" in self.get("transfer-encoding")
+        return chunked or bool(self.get("content-length")) or self.status in (204, 304)
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
-    """The next head; None where the other side has closed in good order."""
+    """The next head; None where the other side has closed between two messages."""
     try:
         return Head(await reader.readuntil(b"\r\n\r\n"))
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            raise BrokenError("closed within a head") from error
-        return None
-    except (asyncio.LimitOverrunError, OSError) as error:
+    except _ERRORS as error:
+        if isinstance(error, asyncio.IncompleteReadError) and not error.partial:
+            return None
         raise BrokenError(str(error)) from error
 
 
-async def body(reader: asyncio.StreamReader, head: Head, *, of_head: bool = False) -> AsyncIterator[bytes]:
-    """The body's bytes as they are on the wire, chunk sizes included.
+async def read_body(reader: asyncio.StreamReader, head: Head, *, of_head: bool = False) -> bytes:
+    """The body as it is on the wire, with the sizes of its chunks.
 
-    :param of_head: whether this answers a HEAD, which has the headers of a body and none.
+    :param of_head: whether this answers a HEAD: it has the headers of a body, and no body.
     """
-    response = head.line.startswith("HTTP/")
-    if of_head or (response and (head.status < 200 or head.status in (204, 304))):
-        return
     try:
+        if of_head or head.status in (204, 304):
+            return b""
         if "chunked" in head.get("transfer-encoding"):
-            async for part in _chunked(reader):
-                yield part
-        elif length := head.get("content-length"):
-            left = int(length)
-            while left:
-                part = await reader.read(min(_CHUNK, left))
-                if not part:
-                    raise BrokenError("closed within a body")
-                left -= len(part)
-                yield part
-        elif response:  # until the connection ends
-            while part := await reader.read(_CHUNK):
-                yield part
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+            return await _read_chunks(reader)
+        if length := head.get("content-length"):
+            return await reader.readexactly(int(length))
+        return await reader.read() if head.status else b""
+    except _ERRORS as error:
         raise BrokenError(str(error)) from error
 
 
-async def _chunked(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    found = bytearray()
     while True:
         line = await reader.readuntil(b"\r\n")
-        size = int(line.split(b";")[0], 16)
-        if size:
-            yield line + await reader.readexactly(size + 2)
-            continue
-        end = line
-        while (line := await reader.readuntil(b"\r\n")) != b"\r\n":  # trailers
-            end += line
-        yield end + line
-        return
-
-
-def ends_with_connection(head: Head) -> bool:
-    """Whether a response's body ends only with its connection."""
-    return not (head.get("content-length") or "chunked" in head.get("transfer-encoding") or head.status in (204, 304))
+        found += line
+        if not (size := int(line.split(b";")[0], 16)):
+            break
+        found += await reader.readexactly(size + 2)
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        found += line  # trailers
+    return bytes(found + line)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from playlake.warehouse import duck
 from playlake.warehouse.build import folder
 from playlake.warehouse.publish import current
 from tests.support.commands import Cli
+from tests.support.s3_proxy import S3Proxy
 
 
 def addressed(settings: Settings, **changes: Any) -> Settings:
@@ -77,3 +79,13 @@ def plays_of(cli: Cli, user: str) -> int:
             "select coalesce(sum(total_plays), 0) from gold.user_daily_listening where user_id = ?", [user]
         )
         return int(found.fetchall()[0][0])
+
+
+@contextmanager
+def store_behind_proxy(cli: Cli, **settings: object) -> Iterator[tuple[S3Proxy, Cli]]:
+    """A proxy in front of a stack's store, and commands whose store it is. The broker's own way to the store is none
+    of the proxy's: what goes wrong there is no fault of a writer."""
+    with S3Proxy(cli.settings().s3_endpoint) as store:
+        through = Cli(cli.home)
+        through.env |= addressed(cli.settings(), s3_endpoint=store.url, **settings).environment()
+        yield store, through

@@ -1,40 +1,37 @@
 """A proxy in front of an S3 store that lets requests go wrong in the ways in which networks and stores do.
 
-Requests and answers pass unchanged, to the byte: what a client has signed (SigV4) stays signed. A fault is drawn for
-each request from a seed:
+Requests and answers pass unchanged, to the byte: what a client has signed (SigV4) stays signed. Each is read whole
+before it is passed on. A fault is drawn for each request from a seed:
 
 - ``500``, ``503``, ``429``: answered by the proxy, the store never sees the request;
-- ``reset``: the connection is reset when the request's head has arrived, the store never sees it;
+- ``reset``: the connection is reset when the request has arrived, the store never sees it;
 - ``torn``: the store gets half of the body, then both connections are reset;
 - ``lost``: the store does it, and its reply never arrives: the connection is reset instead;
-- ``unsure``: the same, and for ``away_s`` that target takes no PUT: who tries again never learns what became of it;
+- ``unsure``: the same, and for ``away_s`` every PUT of that target gets 500: a retry does not show what the store did;
 - ``stall``: the request waits for ``stall_s`` and is then done, also when the client has given up meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.support import http1
-from tests.support.http1 import BrokenError, Head
+from tests.support.http1 import BrokenError, Head, read_body, read_head
 from tests.support.tcp import Listening, reset
 
-KINDS = ("500", "503", "429", "reset", "torn", "lost", "unsure", "stall")
 _CODES = {
     "500": ("500 Internal Server Error", "InternalError"),
     "503": ("503 Service Unavailable", "SlowDown"),
     "429": ("429 Too Many Requests", "TooManyRequests"),
 }
-_GONE = (BrokenError, OSError, asyncio.IncompleteReadError)
+KINDS = (*_CODES, "reset", "torn", "lost", "unsure", "stall")
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
@@ -61,35 +58,26 @@ class S3Proxy(Listening):
     :param upstream: the store's URL, ``http://host:port``.
     """
 
-    def __init__(self, upstream: str, faults: Faults | None = None, *, seed: int = 0, port: int = 0) -> None:
-        parts = urlsplit(upstream)
+    def __init__(self, upstream: str | None, faults: Faults | None = None, *, seed: int = 0) -> None:
+        parts = urlsplit(upstream or "")
         assert parts.hostname
-        super().__init__((parts.hostname, parts.port or 80), port=port)
+        super().__init__((parts.hostname, parts.port or 80))
+        self.url = f"http://{self.address}"
+        """What clients are to use as the store's URL."""
         self.faults = faults or Faults()
         self.done: Counter[str] = Counter()
         """How often each fault has happened; ``passed`` are requests that went well."""
         self._rng = random.Random(seed)
         self._away: dict[str, float] = {}
-        self._lock = threading.Lock()
 
-    @property
-    def url(self) -> str:
-        """What clients are to use as the store's URL."""
-        return f"http://{self.address}"
-
-    def count(self, what: str) -> None:
-        """Note that something happened."""
-        with self._lock:
-            self.done[what] += 1
-
-    def draw(self, head: Head) -> str:
+    def _draw(self, head: Head) -> str:
         """The fault of a request, or nothing."""
-        if head.method == "PUT" and self._away.get(_path(head), 0.0) > time.monotonic():
+        method, target, *_ = head.words
+        if method == "PUT" and self._away.get(head.path, 0.0) > time.monotonic():
             return "500"
-        if not re.search(self.faults.match, f"{head.method} {head.target}"):
+        if not re.search(self.faults.match, f"{method} {target}"):
             return ""
-        with self._lock:
-            place = self._rng.random()
+        place = self._rng.random()
         for kind, share in self.faults.shares.items():
             place -= share
             if place < 0:
@@ -98,140 +86,67 @@ class S3Proxy(Listening):
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the requests of one connection, one after the other."""
-        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        upstream: _Connection | None = None
         try:
-            while head := await http1.read_head(reader):
-                if self.faults.latency_s:
-                    await asyncio.sleep(self.faults.latency_s)
-                fault = self.draw(head)
+            while head := await read_head(reader):
+                await asyncio.sleep(self.faults.latency_s)
+                if "100-continue" in head.get("expect"):
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                body = await read_body(reader, head)
+                fault = self._draw(head)
+                self.done[fault or "passed"] += 1
                 if fault in _CODES:
-                    self.count(fault)
-                    if not await self._refuse(reader, writer, head, fault):
-                        return
-                    continue
-                if fault == "reset":
-                    self.count(fault)
+                    writer.write(_refusal(head, fault))
+                elif fault == "reset":
                     reset(writer)
                     return
-                try:
+                else:
                     upstream = upstream or await self.dial()
-                except OSError:
-                    reset(writer)  # as if nobody listened
-                    return
-                if fault:
-                    await self._go_wrong(fault, reader, writer, head, upstream)
-                    return
-                self.count("passed")
-                if not await self._pass_on(reader, writer, head, *upstream):
-                    return
-        except _GONE:
+                    answer, goes_on = await self._done(fault, head, body, *upstream)
+                    if not answer:
+                        reset(writer)
+                        return
+                    writer.write(answer)
+                    if not goes_on:
+                        return
+                await writer.drain()
+        except (BrokenError, OSError):
             reset(writer)
         finally:
             if upstream:
                 self.hang_up(upstream[1])
 
-    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, kind: str) -> bool:
-        """Answer in the store's place; whether the connection goes on."""
-        waits = "100-continue" in head.get("expect")  # its body will not come
-        if not waits:
-            async for _ in http1.body(reader, head):
-                pass
-        status, code = _CODES[kind]
-        text = (
-            f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>of the tests</Message></Error>'
-        )
-        ends = waits or head.closes
-        lines = [
-            f"HTTP/1.1 {status}",
-            "Content-Type: application/xml",
-            f"Content-Length: {len(text)}",
-            *(["Connection: close"] if ends else []),
-        ]
-        answer = "\r\n".join(lines) + "\r\n\r\n" + ("" if head.method == "HEAD" else text)
-        writer.write(answer.encode())
-        await writer.drain()
-        return not ends
-
-    async def _pass_on(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        head: Head,
-        up_reader: asyncio.StreamReader,
-        up_writer: asyncio.StreamWriter,
-    ) -> bool:
-        """Pass a request on and its answer back; whether both connections go on."""
-        up_writer.write(head.raw)
-        # Beside each other: a client that asked first waits for the store's "100 Continue" with its body.
-        sending = asyncio.ensure_future(_copy(reader, head, up_writer))
-        try:
-            answer = await http1.read_head(up_reader)
-            while answer and answer.status < 200:
-                writer.write(answer.raw)
-                await writer.drain()
-                answer = await http1.read_head(up_reader)
-            if not answer:
-                raise BrokenError("the store has closed")
-            writer.write(answer.raw)
-            await _copy(up_reader, answer, writer, of_head=head.method == "HEAD")
-            if not sending.done() and "100-continue" in head.get("expect"):
-                return False  # refused before its body was sent
-            await sending
-        finally:
-            sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError, *_GONE):
-                await sending
-        ended = head.method != "HEAD" and http1.ends_with_connection(answer)
-        return not (head.closes or answer.closes or ended)
-
-    async def _go_wrong(
-        self,
-        fault: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        head: Head,
-        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-    ) -> None:
-        """Faults in which the store gets something of the request. The client's connection ends with them."""
-        up_reader, up_writer = upstream
-        if "100-continue" in head.get("expect"):
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = b"".join([part async for part in http1.body(reader, head)])
-        self.count(fault)
+    async def _done(
+        self, fault: str, head: Head, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[bytes, bool]:
+        """Let the store do a request. Its answer, empty where that is lost; whether the connections go on."""
         if fault == "torn":
-            up_writer.write(head.raw + body[: len(body) // 2])
-            await up_writer.drain()
-            reset(up_writer)
+            writer.write(head.raw + body[: len(body) // 2])
+            await writer.drain()
             reset(writer)
-            return
+            return b"", False
         if fault == "stall":
             await asyncio.sleep(self.faults.stall_s)
-        up_writer.write(head.raw + body)
-        await up_writer.drain()
-        answer = await http1.read_head(up_reader)
+        writer.write(head.raw + body)
+        await writer.drain()
+        answer = await read_head(reader)
         while answer and answer.status < 200:
-            answer = await http1.read_head(up_reader)
+            answer = await read_head(reader)
         if not answer:
             raise BrokenError("the store has closed")
-        parts = [part async for part in http1.body(up_reader, answer, of_head=head.method == "HEAD")]
+        of_head = head.words[0] == "HEAD"
+        found = answer.raw + await read_body(reader, answer, of_head=of_head)
+        if fault == "unsure":
+            self._away[head.path] = time.monotonic() + self.faults.away_s
         if fault in ("lost", "unsure"):
-            if fault == "unsure":
-                self._away[_path(head)] = time.monotonic() + self.faults.away_s
-            reset(writer)
-            return
-        writer.write(answer.raw + b"".join(parts))
-        await writer.drain()
+            return b"", False
+        closes = "close" in head.get("connection") + answer.get("connection")
+        return found, not closes and (of_head or answer.has_length)
 
 
-def _path(head: Head) -> str:
-    """Without the query, in which a signature may stand."""
-    return head.target.partition("?")[0]
-
-
-async def _copy(
-    reader: asyncio.StreamReader, head: Head, writer: asyncio.StreamWriter, *, of_head: bool = False
-) -> None:
-    async for part in http1.body(reader, head, of_head=of_head):
-        writer.write(part)
-        await writer.drain()
-    await writer.drain()
+def _refusal(head: Head, kind: str) -> bytes:
+    """An answer in the store's place."""
+    status, code = _CODES[kind]
+    text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>of the tests</Message></Error>'
+    start = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(text)}\r\n\r\n"
+    return (start + ("" if head.words[0] == "HEAD" else text)).encode()

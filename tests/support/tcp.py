@@ -1,4 +1,4 @@
-"""Listening in a thread of its own, and a plain TCP proxy that can cut, refuse and delay: for the broker."""
+"""A server on loopback in a thread of its own, and a TCP proxy that cuts, refuses and delays connections."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import socket
 import struct
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
-from typing import Any, Self
-
-from tests.support.http1 import LIMIT
+from typing import Self
 
 LOOPBACK = "127.0.0.1"
+_LIMIT = 1024 * 1024
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -25,60 +23,48 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class Listening(ABC):
-    """A server on a port of loopback, in a thread of its own. ``upstream`` may not be there yet."""
+    """A server on a port of loopback while it is a context. ``upstream`` need not listen yet."""
 
-    def __init__(self, upstream: tuple[str, int], *, port: int = 0) -> None:
+    def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
-        self._socket = socket.create_server((LOOPBACK, port))
+        self._socket = socket.create_server((LOOPBACK, 0))
         self.port: int = self._socket.getsockname()[1]
+        self.address = f"{LOOPBACK}:{self.port}"
         self._loop = asyncio.new_event_loop()
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.refusing = False
+        self._refusing = False
         self._thread = threading.Thread(target=self._serve, daemon=True, name=type(self).__name__)
-
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return f"{LOOPBACK}:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._socket.close()
 
     def cut(self, *, refuse: bool = False) -> None:
         """Reset every connection; ``refuse``: and every new one, until :meth:`heal`."""
-        self.refusing = refuse
+        self._refusing = refuse
         self._loop.call_soon_threadsafe(self._reset_all)
 
     def heal(self) -> None:
-        """Let connections in again."""
-        self.refusing = False
+        """Accept connections again."""
+        self._refusing = False
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._listen())
+        starting = asyncio.start_server(self._accepted, sock=self._socket, limit=_LIMIT)
+        server = self._loop.run_until_complete(starting)
         self._loop.run_forever()
-        self._loop.run_until_complete(self._gone())
-        self._loop.close()
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, sock=self._socket, limit=LIMIT)
-
-    async def _gone(self) -> None:
+        server.close()
+        self._reset_all()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _end(self) -> None:
-        self._server.close()
-        self._reset_all()
-        self._loop.stop()
+        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+        self._loop.close()
 
     def _reset_all(self) -> None:
         for writer in list(self._open):
@@ -91,23 +77,23 @@ class Listening(ABC):
         task.add_done_callback(self._tasks.discard)
         self._open.add(writer)
         try:
-            if self.refusing:
+            if self._refusing:
                 reset(writer)
             else:
                 await self.connected(reader, writer)
         except asyncio.CancelledError:
-            reset(writer)  # the proxy ends
+            reset(writer)
         finally:
             self._open.discard(writer)
             writer.close()
 
     @abstractmethod
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Somebody has connected; the connection is closed when this returns."""
+        """Serve a connection; it is closed when this returns."""
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to upstream, which ends with the others on :meth:`cut`."""
-        reader, writer = await asyncio.open_connection(*self.upstream, limit=LIMIT)
+        """A connection to upstream, which :meth:`cut` resets too."""
+        reader, writer = await asyncio.open_connection(*self.upstream, limit=_LIMIT)
         self._open.add(writer)
         return reader, writer
 
@@ -130,7 +116,7 @@ class TcpProxy(Listening):
             reset(writer)  # as if nobody listened
             return
         try:
-            await _first_of(self._copy(reader, up_writer), self._copy(up_reader, writer))
+            await asyncio.gather(self._copy(reader, up_writer), self._copy(up_reader, writer))
         finally:
             self.hang_up(up_writer)
 
@@ -141,13 +127,4 @@ class TcpProxy(Listening):
                     await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
-
-
-async def _first_of(*both: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.ensure_future(one) for one in both]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.close()  # which ends the copy of the other direction

@@ -10,8 +10,8 @@ from deltalake import DeltaTable
 from playlake import events
 from playlake.lake import tables
 from playlake.lake.options import storage_options
+from tests.faults.chaos.chronicle import ChaosError
 from tests.faults.chaos.feed import Book
-from tests.faults.chaos.fleet import ChaosError
 from tests.faults.chaos.stacks import Stack
 
 WRONG = ("lost", "doubled", "expired", "unreadable", "missing", "wrong_size", "misplaced", "log_faults", "pending")
@@ -81,7 +81,7 @@ def _dead_letters(stack: Stack, book: Book, landed: set[str]) -> None:
         raise ChaosError(
             f"{len(wrong_places)} messages are not once in bronze or in dead letters: {list(wrong_places.items())[:5]}"
         )
-    book.buried = sum(buried for _, buried in places.values())
+    book.dead = sum(dead for _, dead in places.values())
     known = {**book.unsure, **book.bad, **book.either}
     if strangers := [name for name in count if name not in known]:
         raise ChaosError(f"{len(strangers)} dead letters that were no bad messages: {strangers[:5]}")

@@ -26,11 +26,11 @@ LARGE = 5 * 1024 * 1024
 _HOUR_MS = 3_600_000
 _LIBRDKAFKA = logging.getLogger("librdkafka.chaos")
 _LIBRDKAFKA.addHandler(logging.NullHandler())
-_LIBRDKAFKA.setLevel(logging.CRITICAL + 1)  # what is cut is told as an error, and meant
+_LIBRDKAFKA.setLevel(logging.CRITICAL + 1)  # connections that are cut are errors to it
 
 
 Place = tuple[int, int]
-"""Partition and offset, as the broker has told them."""
+"""Partition and offset, as the broker has acknowledged them."""
 
 
 class Message(NamedTuple):
@@ -56,13 +56,18 @@ class Book:
     either: dict[str, bytes | None] = field(default_factory=dict)
     unsure: dict[str, bytes | None] = field(default_factory=dict)
     """Of the last two, those that were sent and not acknowledged: they may be in the log."""
-    buried: int = 0
+    dead: int = 0
     """How many of ``either`` are dead letters; :func:`tests.faults.chaos.check.compare` counts them."""
 
     @property
     def acknowledged(self) -> int:
         """Messages of all kinds."""
         return sum(map(len, self.good.values())) + len(self.bad) + len(self.either)
+
+    def counts(self) -> dict[str, int]:
+        """How many messages there are of each kind."""
+        either = {"of one type or another": len(self.either), "of these dead letters": self.dead}
+        return {"acknowledged": self.acknowledged, "bad": len(self.bad), **either}
 
 
 def _changed(**fields: Any) -> Callable[[dict[str, Any], random.Random], bytes]:
@@ -162,7 +167,7 @@ class Feed(threading.Thread):
         """Send."""
         try:
             self._send_all()
-        except BaseException as error:  # noqa: BLE001 - told by whoever stops it
+        except BaseException as error:  # noqa: BLE001 - raised by settle()
             self.error = error
 
     def _send_all(self) -> None:

@@ -17,18 +17,18 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tests.faults.chaos.check import check
-from tests.faults.chaos.clock import WallClock
+from tests.faults.chaos.chronicle import Chronicle
 from tests.faults.chaos.feed import Feed
 from tests.faults.chaos.fleet import Fleet
 from tests.faults.chaos.plans import FAILPOINTS
 from tests.faults.chaos.stacks import STACKS, Stack
 from tests.faults.chaos.weather import COMPACTION, WEIGHTS, Weather
-from tests.support.forks import Nursery
 from tests.support.interruptible import interruptible
 
 LONG = 250
@@ -47,62 +47,48 @@ class Done:
     rounds: int = 0
     kills: int = 0
     zombies: int = 0
-    asked: int = 0
-    gave_up: int = 0
-    fenced: int = 0
-    failed: int = 0
-    trimmed: int = 0
-    not_reached: dict[str, int] = field(default_factory=dict)
-    acknowledged: int = 0
-    bad: int = 0
-    either: int = 0
-    buried: int = 0
-    at: dict[str, int] = field(default_factory=dict)
-    frozen_at: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, int] = field(default_factory=dict)
-    compactors: dict[str, int] = field(default_factory=dict)
-    compactors_frozen: dict[str, int] = field(default_factory=dict)
-    requests: dict[str, int] = field(default_factory=dict)
-    verified: dict[str, Any] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+    happened: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By what and where, how often."""
+    verified: dict[str, int] = field(default_factory=dict)
 
     def never(self, *, can_fill_disk: bool) -> list[str]:
         """What should have happened in a long run and did not."""
-        at = " ".join([*self.at, *self.frozen_at, *self.compactors, *self.compactors_frozen])
+        found = {where: n for places in self.happened.values() for where, n in places.items() if n}
+        at = " ".join(
+            where for what, places in self.happened.items() if what.endswith(("killed", "frozen")) for where in places
+        )
         places = [name for name in (*FAILPOINTS, *COMPACTION) if name not in at]
-        faults = [name for name in WEIGHTS if name not in self.faults and (can_fill_disk or name != "disk full")]
-        counts = {"zombies": self.zombies, "fences": self.fenced, "failures": self.failed, "buried": self.buried}
-        return [*places, *faults, *(name for name, count in counts.items() if not count)]
+        faults = [name for name in WEIGHTS if name not in found and (can_fill_disk or name != "disk full")]
+        writers = [w for w in ("met another's commit", "did not get through to the store") if w not in found]
+        return [*places, *faults, *writers, *([] if self.zombies else ["zombies"])]
 
     def markdown(self) -> str:
         """For people and for docs/chaos.md."""
+        messages = ", ".join(f"{n:,} {what}" for what, n in self.messages.items())
+        verified = ", ".join(f"{n} {name}" for name, n in self.verified.items() if name != "files")
         lines = [
             f"Stack {self.stack}, seed {self.seed}: {self.rounds} rounds, {self.seconds / 60:.0f} minutes;"
-            f" {self.kills} kills -9 of writers and compactors, {self.zombies} zombies, {self.asked} asked to end,"
-            f" {self.gave_up} gave up at their start or end; {self.fenced} times a writer met another's commit,"
-            f" {self.failed} times it did not get through to the store;"
-            f" {self.acknowledged:,} messages acknowledged, {self.bad:,} of them bad and {self.either:,} with a new"
-            f" field of one type or another, of which {self.buried:,} are dead letters;"
-            f" {self.trimmed:,} batches that had landed left the log meanwhile. After each round"
-            f" {', '.join(f'{n} {name}' for name, n in self.verified.items() if name != 'files')}.",
+            f" {self.kills} kills -9 of writers and compactors, {self.zombies} zombies; messages: {messages}."
+            f" After each round {verified}.",
             "",
             "| what | where | times |",
             "|---|---|---:|",
         ]
-        for what, counts in (
-            ("writer killed", self.at),
-            ("writer frozen", self.frozen_at),
-            ("failpoint not reached in time", self.not_reached),
-            ("compactor killed", self.compactors),
-            ("compactor frozen", self.compactors_frozen),
-            ("around them", self.faults),
-            ("S3 requests", self.requests),
-        ):
-            lines += [f"| {what} | {where} | {n:,} |" for where, n in sorted(counts.items())]
+        for what, places in sorted(self.happened.items()):
+            lines += [f"| {what} | {where} | {n:,} |" for where, n in sorted(places.items()) if n]
         return "\n".join(lines)
 
 
 def run(
-    stack: Stack, folder: Path, *, seed: int, kills: int, rate: float, stall_s: float, on_round: Any = print
+    stack: Stack,
+    folder: Path,
+    *,
+    seed: int,
+    kills: int,
+    rate: float,
+    stall_s: float,
+    say: Callable[[str], None] = print,
 ) -> Done:
     """Rounds until so many kills have happened.
 
@@ -113,60 +99,45 @@ def run(
     started = time.monotonic()
     logs = folder / "logs"
     logs.mkdir()
-    chronicle = (folder / "chronicle.txt").open("w", buffering=1)
-
-    def note(text: str) -> None:
-        chronicle.write(f"{time.monotonic() - started:8.2f} {text}\n")
-
-    clock = WallClock(folder)
-    nursery = Nursery({**stack.cli.env, **clock.env}, folder)
-    fleet = Fleet(nursery, stack, logs, random.Random(rng.random()), note)
-    weather = Weather(nursery, stack, fleet, clock, logs, random.Random(rng.random()), stall_s, note)
+    chronicle = Chronicle(folder / "chronicle.txt")
+    fleet = Fleet(stack, logs, random.Random(rng.random()), chronicle)
+    weather = Weather(stack, fleet, logs, random.Random(rng.random()), stall_s, chronicle)
     feed = Feed(stack.direct, rng.randrange(2**31), rate, idempotent=stack.idempotent)
     feed.start()
     done = Done(stack.name, seed)
-
-    def count() -> int:
-        return fleet.kills.total() + weather.compactors.total()
-
     try:
-        while count() < kills:
+        while chronicle.kills < kills:
             size, apart, more = rng.choice(ROUNDS)
-            enough = min(kills, count() + more)
+            enough = min(kills, chronicle.kills + more)
             fleet.begin(size, apart=apart)
-            while count() < enough:
+            while chronicle.kills < enough:
                 fleet.tick()
                 weather.tick()
                 time.sleep(0.05)
-            note("the end of a round")
+            chronicle.note("the end of a round")
             weather.clear()
             fleet.ask_all()
             feed.settle()
-            note("checking")
+            chronicle.note("checking")
             done.verified = check(stack, feed.book)
             done.rounds += 1
-            on_round(
-                f"round {done.rounds} ({size} {'each alone' if apart else 'in one group'}): {count()} kills,"
-                f" {fleet.zombies.total()} zombies, {weather.done.total()} faults,"
+            say(
+                f"round {done.rounds} ({size} {'each alone' if apart else 'in one group'}): {chronicle.kills} kills,"
+                f" {chronicle.zombies} zombies, {chronicle.total('around them')} faults,"
                 f" {feed.book.acknowledged:,} messages; {done.verified}"
             )
             feed.go_on()
     finally:
         fleet.kill_all()
         weather.abandon()
-        nursery.close()
         feed.stop()
         chronicle.close()
     done.seconds = time.monotonic() - started
-    done.kills, done.zombies = count(), fleet.zombies.total()
-    done.asked, done.gave_up, done.trimmed = fleet.asked, fleet.gave_up, fleet.trimmed
-    done.fenced, done.failed = fleet.fenced, fleet.failed
-    done.acknowledged, done.bad = feed.book.acknowledged, len(feed.book.bad)
-    done.either, done.buried = len(feed.book.either), feed.book.buried
-    done.not_reached = dict(fleet.not_reached)
-    done.at, done.frozen_at = dict(fleet.kills), dict(fleet.zombies)
-    done.compactors_frozen = dict(weather.frozen)
-    done.faults, done.compactors, done.requests = dict(weather.done), dict(weather.compactors), dict(stack.store.done)
+    done.kills, done.zombies, done.messages = chronicle.kills, chronicle.zombies, feed.book.counts()
+    for (what, where), times in (
+        chronicle.counts + Counter({("S3 requests", k): n for k, n in stack.store.done.items()})
+    ).items():
+        done.happened.setdefault(what, {})[where] = times
     return done
 
 
@@ -195,7 +166,7 @@ def main() -> int:
                 kills=options.kills,
                 rate=options.rate,
                 stall_s=options.stall,
-                on_round=lambda text: print(text, file=sys.stderr, flush=True),
+                say=lambda text: print(text, file=sys.stderr, flush=True),
             )
         except BaseException:
             print(f"chaos: seed {seed} failed; logs and data are in {folder}", file=sys.stderr, flush=True)

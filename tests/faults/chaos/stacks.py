@@ -1,4 +1,4 @@
-"""The servers that chaos is let loose on: the embedded stack, or its store with Apache Kafka in a container.
+"""The servers for chaos: the embedded stack, or its store with Apache Kafka in a container.
 
 Between them and the writers stands a proxy each. The home is a small file system of its own, so that its disk can be
 made full; that takes the right to mount, and without it nothing fills the disk.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -22,10 +21,12 @@ from playlake.broker import Admin
 from playlake.settings import Settings
 from playlake.stack.servers import write_private
 from playlake.stack.state import Home
-from tests.support.commands import Cli
+from tests.faults.chaos.clock import WallClock
+from tests.support.commands import ProcessCli
 from tests.support.containers import image
 from tests.support.lakes import addressed
 from tests.support.s3_proxy import S3Proxy
+from tests.support.scraping import free_port
 from tests.support.tcp import LOOPBACK, TcpProxy
 from tests.support.waiting import wait_for
 
@@ -33,12 +34,7 @@ ADVERTISE = Path(__file__).with_name("advertise.py")
 _ROOM = "8g"
 _STARTED = b"Started Kafka API server"
 _CHOSEN = {f"PLAYLAKE_{n}" for n in ("KAFKA_BOOTSTRAP", "S3_ENDPOINT", "S3_ACCESS_KEY", "S3_SECRET_KEY", "REDIS_URL")}
-"""What a person can't give to an embedded stack."""
-
-
-def _free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as taken:
-        return int(taken.getsockname()[1])
+"""What the embedded stack chooses itself."""
 
 
 def _port(address: str) -> int:
@@ -69,7 +65,9 @@ class Stack:
         self._seed = seed
         self._ended = ExitStack()
         self._homes: dict[Path, dict[str, int]] = {}
-        self.broker_port = _free_port()
+        self.broker_port = free_port()
+        self.clock = WallClock(folder)
+        """The wall clock of all processes of :meth:`start`."""
 
     def __enter__(self) -> Self:
         try:
@@ -87,7 +85,7 @@ class Stack:
             self._ended.callback(subprocess.run, ["umount", "-l", str(self._room)], check=True)
         else:
             print("chaos: a small disk can't be mounted here (that takes root): none is made full", file=sys.stderr)
-        self.cli = Cli(self._room / "home", broker_port=self.broker_port)
+        self.cli = ProcessCli(self._room / "home", broker_port=self.broker_port)
         self._ended.callback(self.cli, "down")
         self.broker = self._ended.enter_context(self._proxied_broker())
         self.up()
@@ -107,8 +105,8 @@ class Stack:
         self._ended.close()
 
     def _settings(self, name: str, found: Settings, s3_endpoint: str) -> Settings:
-        """The profile is `embedded`, by which playlake knows what kind of broker it has to do with. So a command takes
-        the addresses from its home: each of these has one, where the proxies' stand (:meth:`_point`).
+        """The profile stays `embedded`, by which playlake knows its broker. In that profile a command takes the
+        addresses from its home: each of these has one, with the proxies' ports (:meth:`_point`).
         """
         self._homes[self._room / name] = {"broker": _port(self.broker.address), "s3": _port(s3_endpoint)}
         self._point()
@@ -116,7 +114,7 @@ class Stack:
         return found.model_copy(update=update)
 
     def _point(self) -> None:
-        """Tell of the servers that run now, and of the proxies' ports."""
+        """Write the servers that run now, with the proxies' ports, into those homes."""
         real = Home(self.cli.home)
         for path, ports in self._homes.items():
             home, state = Home(path), real.load()
@@ -125,19 +123,25 @@ class Stack:
             state.ports |= ports
             home.save(state)
 
-    def environment(self, settings: Settings) -> dict[str, str]:
-        """For a command's process: one of the settings of this stack."""
+    def _environment(self, settings: Settings) -> dict[str, str]:
         given = settings.environment()
-        return {n: v for n, v in given.items() if n not in _CHOSEN} if settings.profile == "embedded" else given
+        chosen = _CHOSEN if settings.profile == "embedded" else set()
+        return self.cli.env | {name: value for name, value in given.items() if name not in chosen}
+
+    def start(self, log: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start a command of playlake that goes through the proxies, by the clock that jumps; its output is a file."""
+        given = {**self._environment(self.through), **self.clock.env, "PYTHONFAULTHANDLER": "1", **variables}
+        command = [sys.executable, "-m", "playlake", *arguments]
+        with log.open("wb") as out:
+            return subprocess.Popen(
+                command, env=given, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
 
     def run(self, *arguments: str) -> Any:
-        """A command of playlake with the direct settings, to its end; its one object."""
-        return self._command().json(*arguments, timeout=600, check=None)
-
-    def _command(self) -> Cli:
-        command = Cli(self.cli.home)
-        command.env |= self.environment(self.direct)
-        return command
+        """A command of playlake that is spared the faults, to its end; its one object."""
+        command = ProcessCli(self.cli.home)
+        command.env = self._environment(self.direct)
+        return command.json(*arguments, check=None)
 
     def keep(self) -> None:
         """Save the home's data and logs of a run that has failed: its disk is memory, and goes with the stack."""
@@ -145,14 +149,9 @@ class Stack:
 
     def up(self) -> None:
         """`playlake up`: start what does not run."""
+        command = [sys.executable, str(ADVERTISE), self.broker.address, "--json"]
         done = subprocess.run(
-            [sys.executable, str(ADVERTISE), self.broker.address, "--json"],
-            env=self.cli.env,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
+            command, env=self.cli.env, cwd=self.folder, capture_output=True, text=True, timeout=200, check=False
         )
         if done.returncode:
             raise RuntimeError(f"`playlake up` failed: {done.stdout[-500:]} {done.stderr[-2000:]}")
@@ -163,17 +162,19 @@ class Stack:
         self.cli.kill("broker")
 
     def kill_store(self) -> None:
-        """kill -9. What needs it is started anew by :meth:`up`."""
+        """kill -9. What needs it is restarted by :meth:`up`."""
         self.cli.kill("store")
 
     def fill_disk(self) -> None:
         """Leave no room on the home's file system."""
-        used = shutil.disk_usage(self._room).used // 1024 + 64
-        subprocess.run(["mount", "-o", f"remount,size={used}k", str(self._room)], check=True)
+        self._resize(f"{shutil.disk_usage(self._room).used // 1024 + 64}k")
 
     def free_disk(self) -> None:
         """Give the room back."""
-        subprocess.run(["mount", "-o", f"remount,size={_ROOM}", str(self._room)], check=True)
+        self._resize(_ROOM)
+
+    def _resize(self, size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(self._room)], check=True)
 
 
 class Kafka(Stack):
@@ -184,7 +185,7 @@ class Kafka(Stack):
     idempotent = True
 
     def _proxied_broker(self) -> TcpProxy:
-        port = _free_port()
+        port = free_port()
         proxy = TcpProxy((LOOPBACK, port))
         client = docker.from_env()
         self._ended.callback(client.close)

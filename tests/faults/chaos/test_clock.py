@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from playlake.broker import Admin
 from playlake.settings import Settings
 from tests.faults.chaos.clock import JUMPS_S, WallClock
@@ -37,7 +35,6 @@ consumer.close()
 """
 
 
-@pytest.mark.slow
 def test_a_member_polls_on_and_stays_one_while_the_clock_jumps(stack_settings: Settings, tmp_path: Path) -> None:
     """librdkafka waits until times of day; with a member whose partitions have nothing, nothing else would wake it."""
     with Admin(stack_settings) as admin:

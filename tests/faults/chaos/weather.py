@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -21,15 +20,18 @@ from confluent_kafka.admin import AdminClient
 
 from playlake.broker import config
 from playlake.failpoints import VARIABLE
-from tests.faults.chaos.clock import JUMPS_S, WallClock
-from tests.faults.chaos.fleet import GROUP, ChaosError, Fleet, whole
+from tests.faults.chaos.chronicle import ChaosError, Chronicle, said_by
+from tests.faults.chaos.clock import JUMPS_S
+from tests.faults.chaos.fleet import Fleet
 from tests.faults.chaos.stacks import Stack
-from tests.support.forks import Fork, Nursery
+from tests.support.commands import stopped
 from tests.support.s3_proxy import Faults
+from tests.support.waiting import wait_for
 
 COMPACTION = ("compact-before-commit", "compact-after-commit")
 _ALARMS = ("not compacted", "is missing")
 """What a compactor says of a lake in which something is wrong; nothing is."""
+_COMMITS = "^PUT .*/_delta_log/0"
 WEIGHTS = {
     "S3 answers 500, 503, 429": 4,
     "S3 connections reset and torn": 4,
@@ -60,31 +62,35 @@ class Weather:
     """
 
     def __init__(
-        self,
-        nursery: Nursery,
-        stack: Stack,
-        fleet: Fleet,
-        clock: WallClock,
-        folder: Path,
-        rng: random.Random,
-        stall_s: float,
-        note: Callable[[str], None],
+        self, stack: Stack, fleet: Fleet, folder: Path, rng: random.Random, stall_s: float, chronicle: Chronicle
     ) -> None:
-        self._nursery, self._stack, self._fleet, self._clock, self._folder = nursery, stack, fleet, clock, folder
-        self._note = note
-        self._rng, self._stall_s = rng, stall_s
-        self._compactors: list[tuple[Fork, str, Path]] = []
+        self._stack, self._fleet, self._folder, self._chronicle = stack, fleet, folder, chronicle
+        self._rng = rng
+        self._compactors: list[tuple[subprocess.Popen[bytes], str, Path]] = []
         self._number = 0
-        self.done: Counter[str] = Counter()
-        self.compactors: Counter[str] = Counter()
-        """Kills of compactors, by failpoint."""
-        self.frozen: Counter[str] = Counter()
-        """Compactors that were frozen, by failpoint, while others and the writers went on."""
         self._now = contextlib.ExitStack()
         self._thread = ThreadPoolExecutor(1, "weather")
         self._turn: Future[None] | None = None
         self._until = 0.0
         self._deck: list[str] = []
+        self._faults: dict[str, Fault] = {
+            "S3 answers 500, 503, 429": lambda: self._s3(Faults({"500": 0.06, "503": 0.06, "429": 0.04})),
+            "S3 connections reset and torn": lambda: self._s3(Faults({"reset": 0.07, "torn": 0.07})),
+            "S3 replies lost": lambda: self._s3(Faults({"lost": 0.12})),
+            "S3 commits' replies lost": lambda: self._s3(Faults({"lost": 0.5}, match=_COMMITS)),
+            "S3 commits of which nobody learns": lambda: self._s3(Faults({"unsure": 0.3}, match=_COMMITS)),
+            "S3 stalls": lambda: self._s3(Faults({"stall": 0.05}, stall_s=stall_s)),
+            "S3 slow": lambda: self._s3(Faults(latency_s=0.1)),
+            "broker connections cut": self._broker_cut,
+            "broker slow": self._broker_slow,
+            "broker killed": lambda: self._killed(self._stack.kill_broker),
+            "store killed": lambda: self._killed(self._stack.kill_store),
+            "disk full": self._disk_full,
+            "clock jumps": self._clock_jumps,
+            "group offsets deleted": self._offsets_deleted,
+            "compactors": self._compacting,
+            "calm": contextlib.nullcontext,
+        }
 
     def tick(self) -> None:
         """End what has lasted long enough, and begin the next. What takes time is done by another thread.
@@ -101,9 +107,9 @@ class Weather:
     def _change(self) -> None:
         self._end()
         name = self._drawn()
-        self.done[name] += 1
-        self._note(f"weather: {name}")
-        self._now.enter_context(self._faults()[name]())
+        self._chronicle.count("around them", name)
+        self._chronicle.note(f"weather: {name}")
+        self._now.enter_context(self._faults[name]())
         self._until = time.monotonic() + self._rng.uniform(3, 7)
 
     def _end(self) -> None:
@@ -131,30 +137,6 @@ class Weather:
         # Writers that are each in a group of their own have no group whose offsets could be deleted.
         return "calm" if name == "group offsets deleted" and self._fleet.apart else name
 
-    def _faults(self) -> dict[str, Fault]:
-        def s3(match: str = "", *, latency_s: float = 0.0, **shares: float) -> Fault:
-            faults = Faults({k.lstrip("_"): v for k, v in shares.items()}, latency_s, self._stall_s, match=match)
-            return lambda: self._s3(faults)
-
-        return {
-            "S3 answers 500, 503, 429": s3(_500=0.06, _503=0.06, _429=0.04),
-            "S3 connections reset and torn": s3(reset=0.07, torn=0.07),
-            "S3 replies lost": s3(lost=0.12),
-            "S3 commits' replies lost": s3("^PUT .*/_delta_log/0", lost=0.5),
-            "S3 commits of which nobody learns": s3("^PUT .*/_delta_log/0", unsure=0.3),
-            "S3 stalls": s3(stall=0.05),
-            "S3 slow": s3(latency_s=0.1),
-            "broker connections cut": self._broker_cut,
-            "broker slow": self._broker_slow,
-            "broker killed": self._broker_killed,
-            "store killed": self._store_killed,
-            "disk full": self._disk_full,
-            "clock jumps": self._clock_jumps,
-            "group offsets deleted": self._offsets_deleted,
-            "compactors": self._compacting,
-            "calm": contextlib.nullcontext,
-        }
-
     @contextmanager
     def _s3(self, faults: Faults) -> Iterator[None]:
         self._stack.store.faults = faults
@@ -181,15 +163,8 @@ class Weather:
             self._stack.broker.delay_s = 0.0
 
     @contextmanager
-    def _broker_killed(self) -> Iterator[None]:
-        self._stack.kill_broker()
-        time.sleep(self._rng.uniform(0, 2))
-        self._stack.up()
-        yield
-
-    @contextmanager
-    def _store_killed(self) -> Iterator[None]:
-        self._stack.kill_store()
+    def _killed(self, kill: Callable[[], None]) -> Iterator[None]:
+        kill()
         time.sleep(self._rng.uniform(0, 2))
         self._stack.up()
         yield
@@ -201,60 +176,54 @@ class Weather:
             yield
         finally:
             self._stack.free_disk()
-            # SeaweedFS writes to a volume again a minute after its disk has room, or when it is started anew.
+            # SeaweedFS writes to a volume again a minute after its disk has room, or when it is restarted.
             self._stack.kill_store()
             self._stack.up()
 
     @contextmanager
     def _clock_jumps(self) -> Iterator[None]:
-        self._clock.shift(self._rng.choice(JUMPS_S))
+        self._stack.clock.shift(self._rng.choice(JUMPS_S))
         try:
             yield
         finally:
-            self._clock.shift(0)
+            self._stack.clock.shift(0)
 
     @contextmanager
     def _offsets_deleted(self) -> Iterator[None]:
-        """A group that nobody is in loses its offsets: all who are in it are killed before."""
+        """Only a group without members can be deleted: all members are killed before."""
         with self._fleet.without_members("before group offsets were deleted"):
-            admin = AdminClient(config.librdkafka(self._stack.direct))
-            until = time.monotonic() + 30
-            while (error := _deleted(admin)) is not None:
-                if time.monotonic() > until:  # its dead members are forgotten after the session's timeout
-                    raise ChaosError(f"the group's offsets could not be deleted: {error}")
-                time.sleep(0.5)
-        yield
+            admin, group = AdminClient(config.librdkafka(self._stack.direct)), self._stack.direct.kafka_group
 
-    # -- compactors ------------------------------------------------------------------------------------------------
+            def deleted() -> bool:
+                try:
+                    admin.delete_consumer_groups([group], request_timeout=10)[group].result()
+                except ck.KafkaException as error:
+                    return bool(error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND)
+                return True
+
+            wait_for(deleted, 30, every=0.5)  # its dead members are forgotten after the session's timeout
+        yield
 
     @contextmanager
     def _compacting(self) -> Iterator[None]:
         with contextlib.ExitStack() as around:
             if self._rng.random() < 0.5:
                 around.enter_context(self._s3(Faults({"500": 0.04, "lost": 0.04, "reset": 0.04})))
-            self._start_compactors()
+            for _ in range(self._rng.choice((1, 2, 2))):
+                how = self._rng.choice(("", "", *COMPACTION, *(f"{name}:1:stop" for name in COMPACTION)))
+                self._number += 1
+                log = self._folder / f"compactor-{self._number:04}.log"
+                process = self._stack.start(log, "lake", "compact", "--json", **({VARIABLE: how} if how else {}))
+                self._compactors.append((process, how, log))
             yield
             self._end_compactors(20)
-
-    def _start_compactors(self) -> None:
-        for _ in range(self._rng.choice((1, 2, 2))):
-            how = self._rng.choice(("", "", *COMPACTION, *(f"{name}:1:stop" for name in COMPACTION)))
-            self._number += 1
-            log = self._folder / f"compactor-{self._number:04}.log"
-            environment = {
-                **self._nursery.env,
-                **self._stack.environment(self._stack.through),
-                **({VARIABLE: how} if how else {}),
-            }
-            process = self._nursery.start("lake", "compact", "--json", out=log, env=environment)
-            self._compactors.append((process, how, log))
 
     def _end_compactors(self, patience_s: float) -> None:
         """Let those that are frozen go on, wait for all, kill who takes too long."""
         until = time.monotonic() + patience_s
         compactors, self._compactors = self._compactors, []
         for process, how, log in compactors:
-            frozen = process.stopped
+            frozen = stopped(process)
             process.send_signal(signal.SIGCONT)
             try:
                 code = process.wait(max(0.1, until - time.monotonic()))
@@ -262,14 +231,13 @@ class Weather:
                 process.kill()
                 code = process.wait()
                 how = how if frozen else "any moment"
-            said = whole(log)
+            said = said_by(log)
             if code not in (0, 1, -signal.SIGKILL) or any(words in said for words in _ALARMS):
                 raise ChaosError(f"{log}: exit code {code}\n{said[-3000:]}")
-            self._note(f"{log.stem} has ended with {code}: {how}")
-            if frozen:
-                self.frozen[how.removesuffix(":1:stop")] += 1
-            elif code == -signal.SIGKILL:
-                self.compactors[how.removesuffix(":1:stop")] += 1
+            self._chronicle.note(f"{log.stem} has ended with {code}: {how}")
+            if frozen or code == -signal.SIGKILL:
+                what = "compactor frozen" if frozen else "compactor killed"
+                self._chronicle.count(what, how.removesuffix(":1:stop"))
 
     def abandon(self) -> None:
         """End what is still going on in a run that has failed."""
@@ -280,12 +248,3 @@ class Weather:
             process.kill()
             process.wait()
         self._compactors.clear()
-
-
-def _deleted(admin: AdminClient) -> ck.KafkaException | None:
-    """Why the group could not be deleted; None where there is none any more."""
-    try:
-        admin.delete_consumer_groups([GROUP], request_timeout=10)[GROUP].result()
-    except ck.KafkaException as error:
-        return None if error.args[0].code() == ck.KafkaError.GROUP_ID_NOT_FOUND else error
-    return None
