@@ -33,7 +33,7 @@ from playlake.lake import tables
 from playlake.lake.deliver import app_id
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
-from tests.support.commands import Cli
+from tests.support.commands import ProcessCli
 from tests.support.interruptible import interruptible
 
 LIMIT_S = 10.0
@@ -196,7 +196,7 @@ def main() -> int:
             feed.stop()
             sent, took = sum(map(len, feed.acknowledged)), time.monotonic() - started
             supervisor.stop()
-            cli = Cli(home)
+            cli = ProcessCli(home)
             cli.json("land", "--until-idle")
             report = cli.json("lake", "verify", check=None)
         finally:

@@ -36,7 +36,7 @@ from bench.soak_chart import chart
 from bench.soak_world import Dag, FailedError, Kept, Killer, Watch, sizes
 from playlake.lake import tables
 from playlake.lake.options import storage_options
-from tests.support.commands import Cli
+from tests.support.commands import ProcessCli
 from tests.support.interruptible import interruptible
 
 DAY = 24
@@ -65,7 +65,7 @@ class Soak:
     def __init__(self, work: Path, options: argparse.Namespace) -> None:
         # Messages of the first simulated hour look as old as all that are to come.
         late = (options.cycles + 2) * 3600
-        self.cli = Cli(work / "home", inbox=work / "inbox", flush_seconds=10, max_lag_s=late)
+        self.cli = ProcessCli(work / "home", inbox=work / "inbox", flush_seconds=10, max_lag_s=late)
         self._work, self._options = work, options
         self._hour_file, self._ids_file = work / "hour", work / "ids"
         self._start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=options.cycles)

@@ -48,7 +48,7 @@ def compare_gold(cli: Cli, work: Path) -> dict[str, int]:
     with duckdb.connect() as connection:
         names = []
         for name, command in _BUILDS.items():
-            cli.json(*command, timeout=1200)
+            cli.json(*command)
             published = current(folder(load_settings(_env_file=None, home=cli.home)))
             assert published
             copy = shutil.copyfile(published.path, work / f"{name}.duckdb")

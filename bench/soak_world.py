@@ -184,7 +184,7 @@ class Dag:
         name = " ".join(a for a in arguments if not a.startswith("{"))[:40].split(" --of")[0]
         for tries in range(4):
             started = time.monotonic()
-            done = self._cli(*arguments, "--json", timeout=600, check=None)
+            done = self._cli(*arguments, "--json", check=None)
             self.seconds[name] += time.monotonic() - started
             if done.code in accept and done.out.strip():
                 found = done.json

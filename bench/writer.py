@@ -36,6 +36,7 @@ from playlake.lake.store import Store
 from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from tests.support.interruptible import interruptible
+from tests.support.s3_proxy import Faults, S3Proxy
 
 HERE = Path(__file__).parent
 PARTITIONS = 4
@@ -217,10 +218,8 @@ def measure(settings: Settings, asked: argparse.Namespace, servers: list[psutil.
     if "plain" in asked.only:
         turns(Part("plain loop (20,000 events)", "plain", {"events": 20_000}))
     if "slow" in asked.only:
-        from bench.delay import delayed
-
-        with delayed(settings.s3_endpoint or "", 0.020) as endpoint:
-            turns(replace(bare, name="bare, again"), Part("playlake, 20 ms more a call", "ours", {"s3": endpoint}))
+        with S3Proxy(settings.s3_endpoint, Faults(latency_s=0.020)) as store:
+            turns(replace(bare, name="bare, again"), Part("playlake, 20 ms more a call", "ours", {"s3": store.url}))
     if "versions" in asked.only:
         aged = {versions: given(versions=versions) for versions in VERSIONS}
         for bucket in aged.values():
