@@ -42,7 +42,7 @@ class Member:
         self.plan, self.log, self.thawed_s = plan, log, thawed_s
         self.frozen_at: float | None = None
         self.asked_at: float | None = None
-        self._reading_at: float | None = None
+        self._first: dict[str, float] = {}
         self.started = time.monotonic()
         self.process = stack.start(
             log,
@@ -62,22 +62,26 @@ class Member:
         """Seconds since its start."""
         return time.monotonic() - self.started
 
+    def since(self, words: str) -> float | None:
+        """Seconds since these words were first seen in its log; None where they are not there."""
+        if words not in self._first and self.said(words):
+            self._first[words] = time.monotonic()
+        return time.monotonic() - self._first[words] if words in self._first else None
+
     @property
     def reading_s(self) -> float | None:
         """For how long it has had partitions; None while it has none."""
-        if self._reading_at is None and self.said("partitions assigned"):
-            self._reading_at = time.monotonic()
-        return None if self._reading_at is None else time.monotonic() - self._reading_at
+        return self.since("partitions assigned")
 
     @property
-    def joined(self) -> bool:
-        """Whether it heeds signals: before that it is still being loaded."""
-        return self.said("joining")
+    def joined_s(self) -> float | None:
+        """For how long it heeds signals; None while it is still being loaded."""
+        return self.since("joining")
 
     @property
     def anywhere(self) -> str:
         """Words for a place that is no failpoint."""
-        return "any moment" if self.reading_s is not None else "while it started"
+        return "any moment" if self.reading_s is not None else "while it joined"
 
     def said(self, words: str) -> bool:
         """Whether its log has these words."""
@@ -159,24 +163,24 @@ class Fleet:
                 process.send_signal(signal.SIGCONT)
                 member.frozen_at = None
                 # What it does now as a zombie is what matters; after that it is killed.
-                member.plan = plan.anywhere("kill", member.age + member.thawed_s)
+                member.plan = plan.anywhere("kill", (member.joined_s or 0) + member.thawed_s)
         elif plan.where:
             if plan.where == CHILD and member.said("no checkpoint could be made"):
                 self._chronicle.count("writer killed", f"{CHILD}, its process")
-                member.plan = plan.anywhere("kill", member.age + member.thawed_s)
+                member.plan = plan.anywhere("kill", (member.joined_s or 0) + member.thawed_s)
             elif plan.how == "freeze" and stopped(process):
                 self._froze(member, plan.where)
             elif (member.reading_s or 0) > plan.patience_s or (member.reading_s is None and member.age > _STARTING_S):
                 self._chronicle.count("failpoint not reached in time", plan.where)
                 member.plan = plan.anywhere(plan.how, 0.0)
-        elif member.age > plan.after_s:
+        elif (member.joined_s or 0) > plan.after_s or (member.joined_s is None and member.age > _STARTING_S):
             self._due(member)
 
     def _due(self, member: Member) -> None:
         if member.plan.how == "kill":
             member.process.kill()
             self._ended(member, member.process.wait(), member.anywhere)
-        elif not member.joined:
+        elif member.joined_s is None:
             return
         elif member.plan.how == "freeze":
             member.process.send_signal(signal.SIGSTOP)
@@ -220,7 +224,7 @@ class Fleet:
             member.process.send_signal(signal.SIGCONT)
             if member in before:
                 continue
-            if member.joined:
+            if member.joined_s is not None:
                 member.ask()
             else:
                 member.plan = member.plan.anywhere("kill", 0.0)

@@ -30,7 +30,7 @@ _SELDOM = {"in-revoke": 20.0, "before-checkpoint": 16.0, "in-checkpoint": 16.0, 
 class Plan:
     """How a writer is to end: ``kill``, ``freeze`` or ``ask`` (SIGTERM).
 
-    ``where`` at the pass ``passes``, or, where that is empty, ``after_s`` seconds.
+    At the pass ``passes`` of the failpoint ``where``, or, where that is empty, ``after_s`` seconds after it has joined.
     """
 
     how: str
@@ -50,7 +50,7 @@ class Plan:
         return _SELDOM.get(self.where, _PATIENCE_S)
 
     def anywhere(self, how: str, after_s: float) -> Plan:
-        """Another end, at that age."""
+        """Another end, so long after it has joined."""
         return replace(self, how=how, where="", after_s=after_s)
 
     def __str__(self) -> str:
