@@ -1,6 +1,6 @@
 /* The wall clock of one process, shifted by as many seconds as a mapped file says; the monotonic clock stays.
 
-   LD_PRELOAD this, with CHAOS_CLOCK naming the file (one 64-bit number). What waits until a time of day is told that time
+   LD_PRELOAD this, with CHAOS_CLOCK naming the file (one 64-bit number). What waits until a time of day gets that time
    as the kernel has it, as a real jump would have moved the kernel's clock too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

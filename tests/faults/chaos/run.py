@@ -54,14 +54,16 @@ class Done:
 
     def never(self, *, can_fill_disk: bool) -> list[str]:
         """What should have happened in a long run and did not."""
-        found = {where: n for places in self.happened.values() for where, n in places.items() if n}
-        at = " ".join(
-            where for what, places in self.happened.items() if what.endswith(("killed", "frozen")) for where in places
-        )
-        places = [name for name in (*FAILPOINTS, *COMPACTION) if name not in at]
-        faults = [name for name in WEIGHTS if name not in found and (can_fill_disk or name != "disk full")]
-        writers = [w for w in ("met another's commit", "did not get through to the store") if w not in found]
-        return [*places, *faults, *writers, *([] if self.zombies else ["zombies"])]
+        died = [p for what, places in self.happened.items() if what.endswith(("killed", "frozen")) for p in places]
+        around, writers = self.happened.get("around them", {}), self.happened.get("writers", {})
+        places = [name for name in (*FAILPOINTS, *COMPACTION) if not any(name in place for place in died)]
+        faults = [name for name in WEIGHTS if name not in around and (can_fill_disk or name != "disk full")]
+        counts = {
+            "zombies": self.zombies,
+            "dead letters of a type": self.messages["of these dead letters"],
+            **{name: writers.get(name, 0) for name in ("met another's commit", "did not get through to the store")},
+        }
+        return [*places, *faults, *(name for name, n in counts.items() if not n)]
 
     def markdown(self) -> str:
         """For people and for docs/chaos.md."""

@@ -57,7 +57,7 @@ class Stack:
     """How long a writer is frozen: longer than the group takes to give its partitions to another. Its session ends
     after 6 s; Tansu then took up to 31 (docs/adr/0015)."""
     idempotent = False
-    """Tansu can lose what an idempotent producer was told is stored (docs of the project's design)."""
+    """Tansu can lose what it has acknowledged to an idempotent producer (docs of the project's design)."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
