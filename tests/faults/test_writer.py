@@ -92,7 +92,7 @@ def test_for_some_time(cli: Cli) -> None:
     ids = send(cli, play())
     for seconds in (8, 40):  # on a busy machine eight may be over before the first assignment
         started = time.monotonic()
-        done = cli("land", "--for", f"{seconds}s", "--json")
+        done = cli.run("land", "--for", f"{seconds}s", "--json")
         assert seconds <= time.monotonic() - started < seconds + 22
         if done.json["rows"]["user_plays"]:
             break
