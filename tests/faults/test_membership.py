@@ -15,7 +15,6 @@ import pytest
 from playlake.broker import Admin
 from playlake.broker.membership import leave_for_the_dead
 from playlake.settings import Settings
-from tests.contract.conftest import container_settings  # noqa: F401 - a fixture
 from tests.support.waiting import wait_for
 
 Start = Callable[..., "subprocess.Popen[str]"]
