@@ -1,0 +1,80 @@
+"""The pages by Streamlit's AppTest, on a gold of simulated listening. Chromium opens them in tests/systems/browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.dashboard import data
+from playlake.settings import ROOT
+from playlake.warehouse.build import folder
+from playlake.warehouse.reader import GoldReader
+from tests.support.commands import Cli
+
+TOP_CONTENT = "from app.dashboard import top_content\ntop_content.show()\n"
+
+
+@pytest.fixture(scope="module")
+def built(cli: Cli) -> Cli:
+    """A lake with a published build."""
+    cli("simulate", "--plays", "1000", "--listeners", "8")
+    cli("land", "--until-idle")
+    cli("build")
+    return cli
+
+
+@pytest.fixture(autouse=True)
+def no_reader_left() -> Iterator[None]:
+    """Each test has a reader of its own home."""
+    for cached in (data.reader, data.time_zone):
+        cached.clear()
+    yield
+    data.reader().close()
+    for cached in (data.reader, data.time_zone):
+        cached.clear()
+
+
+def opened(home: Path, monkeypatch: pytest.MonkeyPatch, script: str | None = None) -> AppTest:
+    """A page after its first run, which raised nothing: the dashboard's first, or another by a script."""
+    monkeypatch.setenv("PLAYLAKE_HOME", str(home))
+    made = AppTest.from_string(script) if script else AppTest.from_file(ROOT / "app" / "dashboard" / "main.py")
+    page = made.run(timeout=120)
+    assert [e.value for e in page.exception] == []
+    return page
+
+
+def test_overview_shows_the_figures_of_gold(built: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(built.home, monkeypatch)
+    with_gold = GoldReader(folder(built.settings()))
+    total = with_gold.query("overview")[0]
+    with_gold.close()
+    assert {m.label: m.value for m in page.metric} == {
+        "Plays": f"{total['total_plays']:,}",
+        "Listening time": f"{total['minutes'] / 60:,.0f} h",
+        "Tracks": f"{total['unique_tracks']:,}",
+        "Artists": f"{total['unique_artists']:,}",
+        "Listeners": f"{total['listeners']:,}",
+    }
+    assert page.metric[0].value == "1,000"
+    assert "build 1" in page.sidebar.caption[0].value
+
+
+def test_top_content_lists_what_gold_lists(built: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(built.home, monkeypatch, TOP_CONTENT)
+    with_gold = GoldReader(folder(built.settings()))
+    best = with_gold.query("top_tracks", most=10)
+    with_gold.close()
+    assert [tab.label for tab in page.tabs] == ["Tracks", "Artists", "Albums"]
+    [table] = page.tabs[0].dataframe
+    assert list(table.value["track"][:10]) == [row["track"] for row in best]
+
+
+@pytest.mark.parametrize("script", [None, TOP_CONTENT])
+def test_before_the_first_build_a_page_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    page = opened(tmp_path / "home", monkeypatch, script)
+    assert "Nothing has been published yet: run `playlake build`" in page.info[0].value
