@@ -62,6 +62,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(ROOT / "orchestration" / "airflow.cfg"),
         "PYTHONPATH": str(DAGS),
+        "PYTHONDONTWRITEBYTECODE": "1",  # what Python writes beside a module is not the DAG's
     }
     reader = Path(__file__).parent / "read_dags.py"
     done = subprocess.run(

@@ -182,4 +182,4 @@ def test_a_rebalance_while_the_writer_leaves_is_let_pass(cli: Cli) -> None:
 
 
 def test_a_writer_ends_by_itself_after_some_time(cli: Cli) -> None:
-    assert cli("land", "--for", "1s").code == 0
+    assert cli.run("land", "--for", "1s").code == 0
