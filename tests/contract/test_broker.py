@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Iterator
 
-import confluent_kafka as ck
 import pytest
 
 from playlake import broker, events
@@ -15,8 +14,6 @@ from playlake.errors import PlaylakeError, UnavailableError
 from playlake.settings import Settings
 from tests.support.reading import Reading, messages, send
 from tests.support.waiting import repeat, wait_for
-
-NONE = (ck.ConsumerGroupState.DEAD, ck.ConsumerGroupState.EMPTY)
 
 
 @pytest.fixture

@@ -59,9 +59,6 @@ def test_nothing_is_made_by_wrong_use(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-LONG = "select count(*) from range(1000000000) as a(n), range(1000) as b(m) where (n * m) % 7 = 3"
-
-
 def test_ctrl_c_while_verifying_is_no_finding() -> None:
     class Interrupted:
         def execute(self, query: str, parameters: object = None) -> object:

@@ -111,10 +111,8 @@ def test_a_store_that_is_gone_is_said_in_words(bronze: Bronze) -> None:
     away = bronze.settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
     user, source = "u", "simulator"
     for ask in (
-        lambda: Local(away, away.home_path).pin({FOLDER: last}, {}, None, lambda _text: None),
         lambda: Local(away, away.home_path).pin({FOLDER: last}, {FOLDER: 0}, None, lambda _text: None),
         lambda: looking.counts(away, {FOLDER: last}),
-        lambda: looking.by_source(away, FOLDER),
         lambda: looking.known_events(away, FOLDER, user, source),
     ):
         with pytest.raises(PlaylakeError, match="The lake's bronze/plays can't be read: IO Error"):
