@@ -102,8 +102,9 @@ class Settings(BaseSettings):
         6.0,
         ge=1,
         le=300,
-        description="Session timeout of the lake writer's consumer group, in seconds: after a crash its partitions are"
-        " assigned to another writer so much later. The embedded broker lets a joining writer wait half of it.",
+        description="Session timeout of the lake writer's consumer group, in seconds: the time after which the"
+        " partitions of a writer that crashed are assigned to another. On the embedded broker a writer that joins waits"
+        " half of it.",
     )
     kafka_timeout_s: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="How long to wait for the broker before saying it is down."
