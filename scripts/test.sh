@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes: what one has compiled is there for the next
 suite="$1"
 shift
-pytest() { .venv/bin/python -m pytest -n 2 --dist loadgroup "$@"; }
+pytest() { .venv/bin/python -m pytest -n 2 --dist loadfile "$@"; }
 case "$suite" in
     quick)
         if [ $# -gt 0 ]; then pytest "$@"; exit; fi
@@ -18,7 +18,7 @@ case "$suite" in
         # Containers first and alone: each that starts or ends changes the machine's network, and Chromium then gives up
         # what it is loading.
         .venv/bin/python -m pytest --stack containers tests/contract tests/systems/containers
-        pytest --dist loadfile --no-loadscope-reorder tests/systems/orchestration tests/systems/test_*.py tests/systems/browser
+        pytest --no-loadscope-reorder tests/systems/orchestration tests/systems/test_*.py tests/systems/browser
         ;;
     faults) .venv/bin/python -m pytest -o timeout=1800 "${@:-tests/faults}" ;;
     *) echo "test.sh: say quick, systems or faults" >&2; exit 2 ;;
