@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import psutil
 from typer.testing import CliRunner
@@ -166,19 +166,18 @@ def _checked(args: tuple[str, ...], done: Done, check: int | None) -> Done:
 
 @contextmanager
 def _environment(variables: dict[str, str], folder: Path) -> Iterator[None]:
-    """The environment and working folder of a command."""
-    before, where = dict(os.environ), Path.cwd()
-    os.environ.clear()
-    os.environ.update(variables)
-    time.tzset()
+    """The environment and working folder of a command.
+
+    Only Python sees these variables. The process's own environment stays as it is: libc moves it when a variable is
+    added, and a library's thread that reads one at that moment (Arrow, librdkafka) dies by SIGSEGV.
+    """
+    where = Path.cwd()
     os.chdir(folder)
     try:
-        yield
+        with patch.object(os, "environ", dict(variables)):
+            yield
     finally:
         os.chdir(where)
-        os.environ.clear()
-        os.environ.update(before)
-        time.tzset()
 
 
 @contextmanager

@@ -90,7 +90,9 @@ def status(json: Json = False) -> None:
 def _looking_at_lag() -> Iterator[subprocess.Popen[str]]:
     """`lake pending` beside the rest: a process can be ended, however long a server makes its clients wait."""
     command = [sys.executable, "-P", "-m", "playlake", "lake", "pending", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             yield process
         finally:
