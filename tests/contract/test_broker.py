@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,30 +11,8 @@ from playlake import broker, events
 from playlake.broker import Admin, Consumer, Producer, TopicPartition, offsets
 from playlake.errors import PlaylakeError, UnavailableError
 from playlake.settings import Settings
-from tests.support.reading import Reading, messages, send
+from tests.support.reading import messages, send
 from tests.support.waiting import repeat, wait_for
-
-
-@pytest.fixture
-def topic(settings: Settings) -> str:
-    """A topic of four partitions that nobody else uses."""
-    name = f"contract-{uuid.uuid4().hex[:10]}"
-    with Admin(settings) as admin:
-        admin.ensure((name,))
-    return name
-
-
-@pytest.fixture
-def read(settings: Settings, topic: str) -> Iterator[object]:
-    opened: list[Reading] = []
-
-    def start(group: str | None = None, starts: dict[int, int] | None = None) -> Reading:
-        opened.append(Reading(settings, topic, group or f"group-{uuid.uuid4().hex}", starts))
-        return opened[-1]
-
-    yield start
-    for reading in opened:
-        reading.consumer.close()
 
 
 def test_topics_are_made_once_and_have_an_id(settings: Settings, topic: str) -> None:

@@ -8,24 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Cli
+from tests.support.fixtures import stack_with_tables
 
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     """A stack with empty tables for the tests of a module."""
-    made = Cli(tmp_path_factory.mktemp("stack") / "home")
-    made("up")
-    made("land", "--until-idle")  # makes the tables
-    yield made
-    made("down")
-    assert made.processes() == []
+    with stack_with_tables(tmp_path_factory.mktemp("stack") / "home") as made:
+        yield made
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Cli]:
     """A stack with empty tables for one test."""
-    made = Cli(tmp_path / "home", flush_seconds=1)
-    made("up")
-    made("land", "--until-idle")
-    yield made
-    made("down")
+    with stack_with_tables(tmp_path / "home", flush_seconds=1) as made:
+        yield made

@@ -6,80 +6,24 @@ import json
 import signal
 import subprocess
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import polars as pl
 import pytest
-from deltalake import DeltaTable
 
-from playlake import events, failpoints
-from playlake.lake import compact, tables
-from playlake.lake.deliver import app_id
-from playlake.lake.options import storage_options
-from playlake.lake.schema import PARTITION_COLUMNS
+from playlake import failpoints
 from playlake.lake.store import Store
 from playlake.settings import Settings
 from playlake.warehouse import duck
-from tests.models.warehouse import Message, bronze_rows, play
 from tests.support.commands import Cli, stopped
+from tests.support.hourly import Lake
 from tests.support.lakes import addressed
 from tests.support.waiting import wait_for
 
-HOUR_MS = 3_600_000
-START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
-Key = tuple[str, int, int]
 
-
-class Lake:
-    """The plays of a lake of its own, two partitions, hour after hour."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.table = tables.bronze(settings, events.PLAYS)
-        self.uri = self.table.uri
-        self.options = storage_options(settings)
-        self.next = {0: 0, 1: 0}
-        self.landed: Counter[Key] = Counter()
-
-    def land(self, partition: int, hours: list[int], each: int = 5) -> None:
-        """One commit with ``each`` rows in each of the hours since the start."""
-        first = self.next[partition]
-        count = each * len(hours)
-        good = [
-            (
-                Message(events.PLAYS, partition, first + n, START_MS + hours[n // each] * HOUR_MS + n),
-                play("2026-01-01 10:00:00", event_id=f"{partition}-{first + n}", track_id=f"t{n}"),
-            )
-            for n in range(count)
-        ]
-        rows = bronze_rows(events.PLAYS, good, "t").drop_columns(list(PARTITION_COLUMNS))
-        app = app_id(events.PLAYS, "t", partition)
-        self.next[partition] += count
-        self.landed.update(("t", partition, first + n) for n in range(count))
-        self.table.append(rows, {app: first or None}, {app: self.next[partition]})
-
-    @property
-    def delta(self) -> DeltaTable:
-        return DeltaTable(self.uri, storage_options=self.options)
-
-    def files(self) -> Counter[str]:
-        """Live files by hour."""
-        return Counter(f.rpartition("hour=")[2].partition("/")[0] for f in self.delta.file_uris())
-
-    def keys(self) -> Counter[Key]:
-        """Every row by its place in Kafka, as Polars sees it."""
-        return Counter(
-            pl.scan_delta(self.uri, storage_options=self.options)
-            .select("_kafka_topic_id", "_kafka_partition", "_kafka_offset")
-            .collect()
-            .iter_rows()
-        )
-
-    def compact(self) -> compact.Compacted:
-        return compact.compact(self.settings, self.table)
+class RacedLake(Lake):
+    """The same with compactors in processes of their own, and readers beside them."""
 
     def start(self, failpoint: str | None = None) -> subprocess.Popen[str]:
         """``playlake lake compact`` in a process of its own, on this lake."""
@@ -129,15 +73,15 @@ class Lake:
 
 
 @pytest.fixture
-def lake(lake_settings: Settings) -> Lake:
-    made = Lake(lake_settings)
+def lake(lake_settings: Settings) -> RacedLake:
+    made = RacedLake(lake_settings)
     for _ in range(6):
         made.land(0, [0, 1, 2])
         made.land(1, [0, 1, 2])
     return made
 
 
-def whole(lake: Lake) -> None:
+def whole(lake: RacedLake) -> None:
     assert lake.keys() == lake.landed
 
 
@@ -149,7 +93,7 @@ def run(process: subprocess.Popen[str], code: int = 0) -> Any:
     return json.loads(out)["compacted"]["bronze/plays"] if out else None
 
 
-def test_many_compactors_beside_a_writer_lose_and_double_nothing(lake: Lake) -> None:
+def test_many_compactors_beside_a_writer_lose_and_double_nothing(lake: RacedLake) -> None:
     with lake.read_all_along():
         compactors = [lake.start() for _ in range(4)]
         while any(c.poll() is None for c in compactors):  # late rows into hours that are being compacted, and new ones
@@ -165,7 +109,7 @@ def test_many_compactors_beside_a_writer_lose_and_double_nothing(lake: Lake) -> 
 
 
 @pytest.mark.parametrize("where", ["compact-before-commit:2", "compact-after-commit:2", "checkpoint"])
-def test_a_compactor_that_is_killed_leaves_a_whole_lake(lake: Lake, where: str) -> None:
+def test_a_compactor_that_is_killed_leaves_a_whole_lake(lake: RacedLake, where: str) -> None:
     with lake.read_all_along():
         run(lake.start(where), -signal.SIGKILL)
         lake.land(0, [1])
@@ -178,7 +122,7 @@ def test_a_compactor_that_is_killed_leaves_a_whole_lake(lake: Lake, where: str) 
 
 
 @pytest.mark.parametrize("where", ["compact-before-commit:1:stop", "compact-after-commit:1:stop", "checkpoint:1:stop"])
-def test_a_frozen_compactor_finds_another_was_there(lake: Lake, where: str) -> None:
+def test_a_frozen_compactor_finds_another_was_there(lake: RacedLake, where: str) -> None:
     with lake.read_all_along():
         zombie = lake.start(where)
         wait_for(lambda: stopped(zombie))
@@ -195,7 +139,7 @@ def test_a_frozen_compactor_finds_another_was_there(lake: Lake, where: str) -> N
     whole(lake)
 
 
-def test_what_a_killed_compactor_left_is_pruned(lake: Lake) -> None:
+def test_what_a_killed_compactor_left_is_pruned(lake: RacedLake) -> None:
     run(lake.start("compact-before-commit"), -signal.SIGKILL)
     left = [k for k in Store(lake.settings).keys("bronze/plays") if "compacted" in k]
     assert len(left) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 
 import confluent_kafka as ck
 import pytest
@@ -23,37 +22,15 @@ def settings(stack_settings: Settings) -> Settings:
     return stack_settings
 
 
-@pytest.fixture
-def topic(settings: Settings) -> str:
-    """A topic of four partitions that nobody else uses."""
-    name = f"groups-{uuid.uuid4().hex[:10]}"
-    with Admin(settings) as admin:
-        admin.ensure((name,))
-    return name
-
-
-@pytest.fixture
-def read(settings: Settings, topic: str) -> Iterator[object]:
-    opened: list[Reading] = []
-
-    def start(group: str) -> Reading:
-        opened.append(Reading(settings, topic, group))
-        return opened[-1]
-
-    yield start
-    for reading in opened:
-        reading.consumer.close()
-
-
-def begun(settings: Settings, topic: str) -> ck.Consumer:
-    """A member of the group `stuck` that has not got its part yet."""
-    made = ck.Consumer({**config.librdkafka(settings), "group.id": "stuck", "session.timeout.ms": 6000})
+def begun(settings: Settings, topic: str, group: str = "stuck", session_s: int = 6) -> ck.Consumer:
+    """A member of a group that has no assignment yet: Tansu waits half of its session timeout before it assigns."""
+    made = ck.Consumer({**config.librdkafka(settings), "group.id": group, "session.timeout.ms": session_s * 1000})
     made.subscribe([topic])
     made.poll(1.0)
     if settings.profile == "embedded":  # until Tansu waits for its leader: on a busy machine it takes longer
         asking = AdminClient(config.librdkafka(settings))
         until = time.monotonic() + 20
-        while asking.describe_consumer_groups(["stuck"])["stuck"].result().state in NONE:
+        while asking.describe_consumer_groups([group])[group].result().state in NONE:
             assert time.monotonic() < until, "nobody joins"
             made.poll(0.05)
     return made
@@ -86,8 +63,8 @@ def test_a_group_that_nobody_is_in_is_told_from_others(settings: Settings, topic
         assert not admin.forget_if_empty(group)
         member.consumer.close()
         assert admin.forget_if_empty(group)
-        joining = begun(settings, topic)
-        assert admin.forming("stuck") == (settings.profile == "embedded")
+        joining = begun(settings, topic, group, session_s=30)
+        assert admin.forming(group) == (settings.profile == "embedded")
         joining.close()
 
 

@@ -6,13 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from playlake.broker import Admin
 from playlake.broker.membership import leave_for_the_dead
 from playlake.settings import Settings
 from tests.support.waiting import wait_for
@@ -37,15 +35,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """A running broker of each kind, and a home of its own."""
     running: Settings = request.getfixturevalue(request.param)
     return running.model_copy(update={"home": tmp_path})
-
-
-@pytest.fixture
-def topic(settings: Settings) -> str:
-    """A topic that nobody else uses, and the name of a group too."""
-    topic = f"contract-{uuid.uuid4().hex[:10]}"
-    with Admin(settings) as admin:
-        admin.ensure((topic,))
-    return topic
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -20,72 +19,17 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_d
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from playlake import events, failpoints
+from playlake import failpoints
 from playlake.errors import PlaylakeError
-from playlake.lake import compact, rewriting, tables
-from playlake.lake.deliver import app_id
-from playlake.lake.options import storage_options
-from playlake.lake.schema import PARTITION_COLUMNS
+from playlake.lake import compact, rewriting
 from playlake.lake.store import Store
 from playlake.settings import Settings
 from playlake.warehouse import duck
-from tests.models.warehouse import Message, bronze_rows, play
 from tests.support.commands import Cli
+from tests.support.hourly import HOUR_MS, START_MS, Lake
 from tests.support.lakes import addressed
 
-HOUR_MS = 3_600_000
-START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z
 SMALL = compact.Sizes(target=2**20, chunk=2**14)
-Key = tuple[str, int, int]
-
-
-class Lake:
-    """The plays of a lake of its own, two partitions, hour after hour."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.table = tables.bronze(settings, events.PLAYS)
-        self.uri = self.table.uri
-        self.options = storage_options(settings)
-        self.next = {0: 0, 1: 0}
-        self.landed: Counter[Key] = Counter()
-
-    def land(self, partition: int, hours: list[int], each: int = 5) -> None:
-        """One commit with ``each`` rows in each of the hours since the start."""
-        first = self.next[partition]
-        count = each * len(hours)
-        good = [
-            (
-                Message(events.PLAYS, partition, first + n, START_MS + hours[n // each] * HOUR_MS + n),
-                play("2026-01-01 10:00:00", event_id=f"{partition}-{first + n}", track_id=f"t{n}"),
-            )
-            for n in range(count)
-        ]
-        rows = bronze_rows(events.PLAYS, good, "t").drop_columns(list(PARTITION_COLUMNS))
-        app = app_id(events.PLAYS, "t", partition)
-        self.next[partition] += count
-        self.landed.update(("t", partition, first + n) for n in range(count))
-        self.table.append(rows, {app: first or None}, {app: self.next[partition]})
-
-    @property
-    def delta(self) -> DeltaTable:
-        return DeltaTable(self.uri, storage_options=self.options)
-
-    def files(self) -> Counter[str]:
-        """Live files by hour."""
-        return Counter(f.rpartition("hour=")[2].partition("/")[0] for f in self.delta.file_uris())
-
-    def keys(self) -> Counter[Key]:
-        """Every row by its place in Kafka, as Polars sees it."""
-        return Counter(
-            pl.scan_delta(self.uri, storage_options=self.options)
-            .select("_kafka_topic_id", "_kafka_partition", "_kafka_offset")
-            .collect()
-            .iter_rows()
-        )
-
-    def compact(self, **kwargs: Any) -> compact.Compacted:
-        return compact.compact(self.settings, self.table, **kwargs)
 
 
 @pytest.fixture

@@ -10,28 +10,13 @@ from playlake import events
 from playlake.broker import Producer
 from tests.support.commands import Cli, end
 from tests.support.lakes import assert_whole, parquet_files
+from tests.support.messages import play
 from tests.support.scraping import Samples, free_port, scrape
 from tests.support.waiting import wait_for
 
 
 def by_topic(samples: Samples, name: str, topic: str = events.PLAYS) -> float:
     return sum(value for (n, labels), value in samples.items() if n == name and dict(labels).get("topic") == topic)
-
-
-def body(number: int) -> bytes:
-    fields = {
-        "event_id": f"m-{number}",
-        "user_id": "u",
-        "event_type": "play",
-        "track_id": "t",
-        "track_name": "n",
-        "artist_name": "a",
-        "album_name": None,
-        "duration_ms": 1,
-        "played_at": "2025-01-01T10:00:00Z",
-        "device_type": None,
-    }
-    return json.dumps(fields).encode()
 
 
 def test_a_running_writer_is_scraped(cli: Cli) -> None:
@@ -45,7 +30,7 @@ def test_a_running_writer_is_scraped(cli: Cli) -> None:
         nonlocal size
         with Producer(cli.settings()) as producer:
             for number in numbers:
-                value = b"{bad" if number % 10 == 0 else body(number)
+                value = b"{bad" if number % 10 == 0 else json.dumps(play(event_id=f"m-{number}")).encode()
                 producer.send(events.PLAYS, f"key-{number % 7}", value)
                 size += len(value) + len("key-0")
 
@@ -88,7 +73,7 @@ def _place(partition: int) -> tuple[tuple[str, str], ...]:
 def test_who_asks_for_json_logs_gets_nothing_else(cli: Cli, tmp_path: Path) -> None:
     asked = cli.with_settings(log_format="json", log_level="info", flush_seconds=1)
     with Producer(cli.settings()) as producer:
-        producer.send(events.PLAYS, "key", body(1))
+        producer.send(events.PLAYS, "key", json.dumps(play()).encode())
         producer.send(events.PLAYS, "key", b"{bad")
     landed = [json.loads(line) for line in asked("land", "--until-idle").err.splitlines()]
     assert {"joining", "partitions assigned", "dead letters"} <= {line["event"] for line in landed}

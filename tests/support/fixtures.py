@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from playlake.settings import Settings, load_settings
 from playlake.stack import EmbeddedStack, attach
 from tests.support.commands import Cli
 from tests.support.lakes import lake_of_its_own
+from tests.support.reading import Reading
 
 SESSION_S = 2
 """The embedded broker lets a member wait half of its session timeout before it assigns partitions."""
@@ -74,6 +77,17 @@ def recreate_topics(settings: Settings) -> None:
     admin.close()
 
 
+@contextmanager
+def stack_with_tables(home: Path, **settings: object) -> Iterator[Cli]:
+    """An embedded stack of its own with empty tables, for tests that kill servers or use the default ports."""
+    made = Cli(home, **settings)
+    made("up")
+    made("land", "--until-idle")  # makes the tables
+    yield made
+    made("down")
+    assert made.processes() == []
+
+
 @pytest.fixture(scope="module")
 def cli(stack_settings: Settings, session_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """Commands on a lake that the tests of a module share: empty topics, empty tables."""
@@ -86,6 +100,29 @@ def cli(stack_settings: Settings, session_home: Path, tmp_path_factory: pytest.T
 def own(stack_settings: Settings, session_home: Path, tmp_path: Path) -> Cli:
     """Commands on a lake of one test, with empty topics and no tables yet."""
     return lake_with_empty_topics(stack_settings, session_home, tmp_path)
+
+
+@pytest.fixture
+def topic(settings: Settings) -> str:
+    """A topic of four partitions that nobody else uses, on the broker of the module's ``settings``."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    with Admin(settings) as admin:
+        admin.ensure((name,))
+    return name
+
+
+@pytest.fixture
+def read(settings: Settings, topic: str) -> Iterator[Callable[..., Reading]]:
+    """Starts consumers of the topic, each in a group of its own or in the one named."""
+    opened: list[Reading] = []
+
+    def start(group: str | None = None, starts: dict[int, int] | None = None) -> Reading:
+        opened.append(Reading(settings, topic, group or f"group-{uuid.uuid4().hex}", starts))
+        return opened[-1]
+
+    yield start
+    for reading in opened:
+        reading.consumer.close()
 
 
 @pytest.fixture(autouse=True)
