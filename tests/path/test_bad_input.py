@@ -12,51 +12,10 @@ import pytest
 from playlake import broker, events
 from playlake.broker import Producer
 from playlake.settings import ROOT
-from playlake.warehouse import dbt, duck
+from playlake.warehouse import dbt
 from tests.support.commands import Cli
 from tests.support.exports import make_export
-from tests.support.lakes import assert_whole, bronze_ids
-
-
-def test_bad_messages_become_dead_letters_and_their_neighbours_land(cli: Cli) -> None:
-    before = assert_whole(cli, pending=None)
-    settings = cli.settings()
-    bad = {
-        "not json": b"{oops",
-        "bad utf-8": b'{"event_id": "\xff"}',
-        "null": None,
-        "a list": b"[]",
-        "top-level null": b"null",
-        "deep": b"[" * 50_000,
-        "missing": b"{}",
-        "large": b'"' + b"x" * (5 * 1024 * 1024) + b'"',
-    }
-    good = [e for topic, e in _simulated(40) if topic == events.PLAYS]
-    with Producer(settings) as producer:
-        for event, value in zip(good, bad.values(), strict=False):
-            producer.send(events.PLAYS, "same-partition", events.encode(event))
-            producer.send(events.PLAYS, "same-partition", value)
-    landed = cli.json("land", "--until-idle")
-    assert landed["dead_letters"] == len(bad)
-    report = assert_whole(cli)
-    dead = sum(p["in_dead_letters"] for p in report["partitions"]) - sum(
-        p["in_dead_letters"] for p in before["partitions"]
-    )
-    assert dead == len(bad)
-    with duck.connect(settings) as connection:
-        rows = connection.execute(
-            "select reason, value, _kafka_topic, _kafka_offset from"
-            f" delta_scan('s3://{settings.s3_bucket}/bronze/dead_letters') where key = 'same-partition'::blob"
-        ).fetchall()
-    assert {r[1] for r in rows} == set(bad.values())
-    assert all(r[0] and r[2] == events.PLAYS for r in rows)
-    assert {e.event_id for e in good[: len(bad)]} <= set(bronze_ids(cli))
-
-
-def _simulated(plays: int) -> list[tuple[str, events.Event]]:
-    from playlake.sources.simulator import Simulation, Simulator
-
-    return list(Simulator(Simulation(plays=plays, listeners=2, seed=4711)).events())
+from tests.support.lakes import assert_whole
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,16 @@ def by_topic(samples: Samples, name: str, topic: str = events.PLAYS) -> float:
     return sum(value for (n, labels), value in samples.items() if n == name and dict(labels).get("topic") == topic)
 
 
-def test_a_running_writer_is_scraped(cli: Cli) -> None:
+def test_a_running_writer_is_scraped(own: Cli) -> None:
     port = free_port()
-    writer = cli.with_settings(metrics_port=port, flush_seconds=3600, flush_rows=600)
+    writer = own.with_settings(metrics_port=port, flush_seconds=3600, flush_rows=600)
     process = writer.start("land")
     wait_for(lambda: by_topic(scrape(port), "lag_messages") == 0 and ("lag_messages", _place(0)) in scrape(port))
     size = 0
 
     def send(numbers: range) -> None:
         nonlocal size
-        with Producer(cli.settings()) as producer:
+        with Producer(own.settings()) as producer:
             for number in numbers:
                 value = b"{bad" if number % 10 == 0 else json.dumps(play(event_id=f"m-{number}")).encode()
                 producer.send(events.PLAYS, f"key-{number % 7}", value)
@@ -47,9 +47,9 @@ def test_a_running_writer_is_scraped(cli: Cli) -> None:
     assert by_topic(landed, "consumed_bytes_total") == size
     assert by_topic(landed, "written_rows_total") == 540
     assert by_topic(landed, "dead_letters_total") == 60
-    filesystem, files = parquet_files(cli, "bronze/plays")
+    filesystem, files = parquet_files(own, "bronze/plays")
     assert by_topic(landed, "written_bytes_total") == sum(filesystem.size(f) for f in files)
-    filesystem, files = parquet_files(cli, "bronze/dead_letters")
+    filesystem, files = parquet_files(own, "bronze/dead_letters")
     assert by_topic(landed, "dead_letter_bytes_total") == sum(filesystem.size(f) for f in files)
     flushes = by_topic(landed, "commit_seconds_count")
     assert flushes >= 1
@@ -59,20 +59,20 @@ def test_a_running_writer_is_scraped(cli: Cli) -> None:
     assert by_topic(landed, "conflicts_total") == by_topic(landed, "failures_total") == 0
     assert by_topic(landed, "consumed_messages_total", events.LIKES) == 0
 
-    taken = cli.with_settings(metrics_port=port)("land", "--until-idle", check=2)
+    taken = own.with_settings(metrics_port=port)("land", "--until-idle", check=2)
     assert [line for line in taken.err.splitlines() if "METRICS_PORT" in line]
     assert end(process, signal.SIGTERM).code == 0
     assert scrape(port) == {}
-    assert_whole(cli)
+    assert_whole(own)
 
 
 def _place(partition: int) -> tuple[tuple[str, str], ...]:
     return (("partition", str(partition)), ("topic", events.PLAYS))
 
 
-def test_who_asks_for_json_logs_gets_nothing_else(cli: Cli, tmp_path: Path) -> None:
-    asked = cli.with_settings(log_format="json", log_level="info", flush_seconds=1)
-    with Producer(cli.settings()) as producer:
+def test_who_asks_for_json_logs_gets_nothing_else(own: Cli, tmp_path: Path) -> None:
+    asked = own.with_settings(log_format="json", log_level="info", flush_seconds=1)
+    with Producer(own.settings()) as producer:
         producer.send(events.PLAYS, "key", json.dumps(play()).encode())
         producer.send(events.PLAYS, "key", b"{bad")
     landed = [json.loads(line) for line in asked("land", "--until-idle").err.splitlines()]

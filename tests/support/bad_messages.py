@@ -1,0 +1,93 @@
+"""Messages that can't be landed, and what is said of each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaProducer
+
+from playlake import events
+from tests.support.commands import Cli
+
+
+def play(number: int, **changes: Any) -> dict[str, Any]:
+    """A play that is one, with some fields changed; None takes a field out."""
+    fields = {
+        "event_id": f"play-{number}",
+        "user_id": "someone",
+        "event_type": "play",
+        "track_id": "t",
+        "track_name": "n",
+        "artist_name": "a",
+        "album_name": None,
+        "duration_ms": 180_000,
+        "played_at": "2025-01-01T10:00:00Z",
+        "device_type": None,
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not ...}
+
+
+def body(number: int, **changes: Any) -> bytes:
+    return json.dumps(play(number, **changes)).encode()
+
+
+BAD: dict[str, tuple[bytes | None, str]] = {
+    "bad JSON": (b"{oops", "not JSON"),
+    "cut JSON": (body(0)[:-9], "not JSON"),
+    "two in one": (body(0) + body(0), "not JSON"),
+    "no object": (b"[]", "not an event"),
+    "null": (b"null", "not an event"),
+    "wrong type": (body(0, duration_ms="long"), "Expected `int | null`, got `str`"),
+    "wrong type of text": (body(0, track_name=7), "Expected `str`, got `int`"),
+    "missing field": (body(0, track_id=...), "missing required field `track_id`"),
+    "unknown played_at": (body(0, played_at=None), "Expected `datetime`, got `null`"),
+    "no played_at": (body(0, played_at=...), "missing required field `played_at`"),
+    "1970": (body(0, played_at="1970-01-01T00:00:00Z"), "before 2000"),
+    "2099": (body(0, played_at="2099-01-01T00:00:00Z"), "in the future"),
+    "the end of time": (body(0, ended_at="9999-12-31T23:59:59.999999Z"), "ended_at is no time that can be kept"),
+    "before the first year": (body(0, started_at="0001-01-01T00:00:00+14:00"), "started_at is no time"),
+    "extra": (body(0, extra=None), "the field `extra` is reserved"),
+    "another topic's": (body(0, event_type="skip"), "event_type"),
+    "null value": (None, "no value"),
+    "empty value": (b"", "not JSON"),
+    "5 MB": (b'{"event_id": "' + b"x" * (5 * 1024 * 1024) + b'"}', "too large for an event"),
+    "5 MB in a new field": (body(0, pad="x" * (5 * 1024 * 1024)), "too large for an event: 5,2"),
+    "long field": (body(0, track_id="x" * 5000), "length <= 4096"),
+    "bad UTF-8": (b'{"event_id": "\xff\xfe"}', "not JSON"),
+    "bad UTF-8 in a play": (body(0).replace(b'"n"', b'"\xff"'), ""),
+    "deep": (b"[" * 100_000, ""),
+    "markup": (body(0, event_type="[/red]"), "Invalid enum value"),
+}
+
+
+@dataclass
+class Sent:
+    """Where a bad message went."""
+
+    partition: int
+    offset: int
+    value: bytes | None
+    reason: str
+
+    @property
+    def place(self) -> str:
+        return f"{events.PLAYS}/{self.partition}/{self.offset}"
+
+
+def send_bad(cli: Cli) -> dict[str, Sent]:
+    """Each kind of bad message between two good ones in one partition, and landed."""
+    producer = KafkaProducer(bootstrap_servers=cli.settings().kafka_bootstrap, max_request_size=8 * 1024 * 1024)
+    found = {}
+    for number, (name, (value, reason)) in enumerate(BAD.items()):
+        producer.send(events.PLAYS, key=b"k", value=body(2 * number), partition=1)
+        at = producer.send(events.PLAYS, key=b"k\xff", value=value, partition=1).get(30)
+        producer.send(events.PLAYS, key=b"k", value=body(2 * number + 1, filename="a.mp3"), partition=1)
+        found[name] = Sent(at.partition, at.offset, value, reason)
+    producer.flush()
+    producer.close()
+    landed = cli.json("land", "--until-idle")
+    assert landed["dead_letters"] == len(BAD)
+    return found
