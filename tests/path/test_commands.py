@@ -59,6 +59,15 @@ def test_nothing_is_made_by_wrong_use(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_in_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    store = tmp_path / "home" / "data" / "store"
+    store.parent.mkdir(parents=True)
+    store.write_text("not a folder")
+    done = Cli(tmp_path / "home")("up", check=1)
+    assert f"{store} can't be used: File exists." in done.err
+    assert store.read_text() == "not a folder"
+
+
 def test_ctrl_c_while_verifying_is_no_finding() -> None:
     class Interrupted:
         def execute(self, query: str, parameters: object = None) -> object:

@@ -34,6 +34,7 @@ app.add_typer(dlq.dlq_app, name="dlq")
 app.add_typer(cloud.cloud_app, name="cloud")
 
 _INTERRUPTED = 130
+_UNUSABLE = (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """What typer makes of Ctrl-C, as shells do: 128 + SIGINT."""
 
 
@@ -86,6 +87,12 @@ def answer_for(run: Callable[[], int | None]) -> NoReturn:
             _fail(
                 f"The disk is full ({error.filename or 'writing failed'}). Free some space and run this again;"
                 " what was acknowledged is safe.",
+                1,
+            )
+        if isinstance(error, _UNUSABLE) and error.filename:
+            _fail(
+                f"{error.filename} can't be used: {error.strerror}. Something else is in its place, or its owner gives"
+                " no access: move it away or change its access, and run this again.",
                 1,
             )
         _unexpected(error)
