@@ -10,6 +10,7 @@ from tests.support.waiting import wait_for
 
 
 def test_status_shows_what_waits_to_land(cli: Cli) -> None:
+    cli("land", "--until-idle")  # what other tests have sent
     assert wait_for(lambda: cli.json("status")["lag"]) == {
         "pending": 0,
         "by_topic": dict.fromkeys(events.TOPICS, 0),

@@ -96,6 +96,13 @@ def broken(landed: Cli) -> Iterator[Broken]:
     made.found()
 
 
+def land_two_commits(cli: Cli) -> None:
+    """The last two entries of the log have rows then, and no checkpoint, whatever other tests have done before."""
+    for seed in (101, 102):
+        cli("simulate", "--plays", "50", "--listeners", "5", "--seed", str(seed))
+        cli("land", "--until-idle")
+
+
 def rows_in(broken: Broken, key: str) -> int:
     actions = pa.table(broken.delta.get_add_actions()).to_pylist()
     return next(int(a["num_records"]) for a in actions if key.endswith(a["path"]))
@@ -186,9 +193,7 @@ def test_a_store_that_fails_meanwhile_is_no_damage(broken: Broken, fault: str, m
 
 
 def test_an_entry_of_the_log_that_is_gone(broken: Broken) -> None:
-    for seed in range(2):  # the last two commits have rows then, whatever other tests have done before
-        broken.cli("simulate", "--plays", "50", "--listeners", "5", "--seed", f"{100 + seed}")
-        broken.cli("land", "--until-idle")
+    land_two_commits(broken.cli)
     version = broken.delta.version() - 1
     broken.change(f"bronze/plays/_delta_log/{version:020}.json", None)
     report = broken.look()
@@ -201,6 +206,7 @@ def test_an_entry_of_the_log_that_is_gone(broken: Broken) -> None:
 
 
 def test_an_entry_of_the_log_that_can_not_be_read(broken: Broken) -> None:
+    land_two_commits(broken.cli)  # an entry before a checkpoint is not read
     version = broken.delta.version()
     key = f"bronze/plays/_delta_log/{version:020}.json"
     broken.change(key, broken.store.read(key)[:-30])

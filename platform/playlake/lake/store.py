@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from playlake.lake.options import secret
 from playlake.settings import Settings
 
 _PART_BYTES = 8 * 2**20
+_BUCKET_TRIES, _BUCKET_NAP_S = 20, 0.25
 """Of an object that is written or read piece by piece; S3 wants parts of 5 MiB or more."""
 
 ERRORS: tuple[type[Exception], ...] = (
@@ -79,12 +81,18 @@ class Store:
             raise self.failed(f"looking for the bucket {bucket}", error) from error
 
     def _make_bucket(self, bucket: str) -> None:
-        try:
-            self._fs.call_s3("create_bucket", Bucket=bucket)
-        except FileExistsError:
-            pass  # another was first
-        except ERRORS as error:
-            raise self.failed(f"making the bucket {bucket}", error) from error
+        for left in reversed(range(_BUCKET_TRIES)):
+            try:
+                self._fs.call_s3("create_bucket", Bucket=bucket)
+                return
+            except FileExistsError:
+                return  # another was first
+            except FileNotFoundError as error:  # SeaweedFS says so while another makes the same bucket
+                if not left:
+                    raise self.failed(f"making the bucket {bucket}", error) from error
+                time.sleep(_BUCKET_NAP_S)
+            except ERRORS as error:
+                raise self.failed(f"making the bucket {bucket}", error) from error
 
     def check_conditional_put(self) -> None:
         """Refuse a store on which two writers could both make the same log entry.
