@@ -52,6 +52,7 @@ test-systems: ## Containers, make up and make down, DAGs run by Airflow, the pag
 
 test-faults: ## Kills, freezes, full disks, broken networks, several writers, a short chaos run (docs/faults.md)
 	@scripts/bootstrap.sh dev
+	@scripts/bootstrap.sh airflow
 	@scripts/test.sh faults $(ARGS)
 
 mutants: ## Put known faults into the product, one at a time: the quick suite must find each (docs/testing.md)

@@ -211,7 +211,7 @@ def test_what_waits_is_counted_from_any_position(settings: Settings, topic: str)
     ends = {tp: len(found) for tp, found in broker.read_offsets(settings, {topic: 4}).items()}
     waits = broker.waiting(settings, dict.fromkeys(every, 0))
     assert {tp: w.messages for tp, w in waits.items()} == {tp: n for tp, n in ends.items() if n}
-    assert all(abs(w.oldest_ms / 1000 - before) < 60 for w in waits.values())
+    assert all(before - 1 <= w.oldest_ms / 1000 <= time.time() + 1 for w in waits.values())
     one, *rest = [tp for tp, n in ends.items() if n]
     found = broker.waiting(settings, {one: ends[one] - 1, **{tp: ends[tp] for tp in rest}})
     assert {tp: w.messages for tp, w in found.items()} == {one: 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -252,12 +253,14 @@ def test_a_log_of_which_the_broker_gives_a_part_is_not_compared(
 
 
 def test_a_stray_file_is_told_and_no_fault(broken: Broken) -> None:
+    began = time.time()
     key = f"{broken.live()[0].rpartition('/')[0]}/stray.parquet"
     broken.store.write(key, broken.store.read(broken.live()[0]))
     broken.undo.append(lambda: broken.store.delete(key))
     report = broken.found()
     assert (report.orphans.files, report.orphans.bytes) == (1, len(broken.store.read(key)))
-    assert 0 <= (report.orphans.oldest_s or 0) < 300
+    assert report.orphans.oldest_s is not None
+    assert 0 <= report.orphans.oldest_s <= time.time() - began + 1
     assert "no version knows" in (said := broken.cli("lake", "verify").out)
     assert "no harm" in said
 

@@ -36,5 +36,5 @@ def repeat(step: Callable[[], object], until: Callable[[], Any]) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Sleep. For the loops of this package and for tests/faults; elsewhere lint refuses ``time.sleep``."""
+    """Sleep. For the loops of this package and for tests/faults; elsewhere lint refuses it."""
     time.sleep(seconds)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from playlake.settings import PREFIX, ROOT, Settings
 from playlake.warehouse.snowflake import options as snowflake
+from tests.support.commands import Cli
 from tests.support.modules import module_at
 
 NAMES = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
@@ -28,9 +29,8 @@ def test_both_lists_are_what_the_settings_say_today() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text() == module.markdown()
 
 
-def test_the_readme_names_every_command() -> None:
-    help_text = subprocess.run([sys.executable, "-m", "playlake", "--help"], capture_output=True, text=True, check=True)
-    commands = re.findall(r"^│ ([a-z]+) ", help_text.stdout, re.MULTILINE)
+def test_the_readme_names_every_command(tmp_path: Path) -> None:
+    commands = re.findall(r"^│ ([a-z]+) ", Cli(tmp_path / "home")("--help").out, re.MULTILINE)
     assert len(commands) >= 11
     readme = (ROOT / "README.md").read_text()
     assert [c for c in commands if f"playlake {c}" not in readme] == []

@@ -81,6 +81,8 @@ def build(
             begun = _begin(settings, home, versions, live, say, full=full)
             begun.tests = dbt.passed(_dbt(settings, where, begun, ["build"], say))
             begun.save(home)
+        else:
+            say("nothing is new since the last build; its tables are published again")
         built = _publish(where, home, begun, say)
         # Not so after stages: what each was run by is not known, be it another time zone.
         unchanged.Published(key, begun.number).save(home, where.name)
