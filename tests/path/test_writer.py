@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -22,7 +23,7 @@ from playlake.lake.deliver import FencedError
 from playlake.lake.landing import Landing, TopicMadeAnewError
 from playlake.lake.options import storage_options
 from playlake.lake.store import Store
-from playlake.lake.writer import Writer
+from playlake.lake.writer import _FENCED_SECONDS, Writer
 from playlake.records import Run
 from tests.support.commands import Cli, end
 from tests.support.lakes import assert_whole, bronze_ids
@@ -130,19 +131,19 @@ def test_bronze_that_was_set_back_is_landed_again_and_dead_letters_stay(own: Cli
 
 
 def test_a_writer_that_never_gets_to_look_ends_all_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks = 0
+    looks: list[float] = []
 
     def locate(*_: Any) -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
+        looks.append(writer._clock())
+        if len(looks) == 4:
             writer.stop()
         raise FencedError("another writer is always there")
 
     monkeypatch.setattr(Landing, "locate", locate)
     writer = Writer(cli.settings(), group=f"never-{uuid.uuid4().hex}")
     writer.run()
-    assert looks >= 3
+    pauses = [later - sooner for sooner, later in itertools.pairwise(looks[:4])]
+    assert min(pauses) >= _FENCED_SECONDS, "not as often as it can"
 
 
 def test_an_end_that_can_not_look_and_has_rows_of_another_topic_ends(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def _environment(variables: dict[str, str], folder: Path) -> Iterator[None]:
     """The environment and working folder of a command.
 
     Only Python sees these variables. The process's own environment stays as it is: libc moves it when a variable is
-    added, and a library's thread that reads one at that moment (Arrow, librdkafka) dies by SIGSEGV.
+    added, and a thread of a library that reads one at that moment can end the process by SIGSEGV.
     """
     where = Path.cwd()
     os.chdir(folder)

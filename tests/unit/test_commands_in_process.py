@@ -15,7 +15,7 @@ from tests.support.commands import Cli
 def test_a_command_has_its_variables_and_the_process_keeps_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads of libraries read the process's environment without a lock: one that moves meanwhile ends them."""
+    """Threads of libraries read the process's environment without a lock; if it moves, the process can end."""
     libc = ctypes.CDLL(None)
     libc.getenv.restype = ctypes.c_char_p
     place = ctypes.c_void_p.in_dll(libc, "environ")

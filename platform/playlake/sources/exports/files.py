@@ -46,7 +46,7 @@ class HistoryFile:
             with zipfile.ZipFile(self.archive) as archive:
                 try:
                     file: IO[bytes] = archive.open(self.path)
-                except (RuntimeError, NotImplementedError) as error:  # encrypted, or an unknown packing
+                except (RuntimeError, NotImplementedError) as error:  # zipfile, of encrypted ones
                     raise DamagedFileError(f"can't be unpacked: {error}") from error
                 with file:
                     yield file

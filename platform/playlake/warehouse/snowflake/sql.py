@@ -30,7 +30,7 @@ def column_type(kind: pa.DataType) -> str:
         if test(kind):
             return name
     # A new kind in an event's schema: whoever adds it says here what it is on Snowflake; a test looks at every schema.
-    raise NotImplementedError(f"no column of Snowflake's for {kind}")
+    raise TypeError(f"no column of Snowflake's for {kind}")
 
 
 def plain_columns(schema: pa.Schema) -> str:
