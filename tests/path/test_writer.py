@@ -146,17 +146,49 @@ def test_a_writer_that_never_gets_to_look_ends_all_the_same(cli: Cli, monkeypatc
     assert min(pauses) >= _FENCED_SECONDS, "not as often as it can"
 
 
+def test_an_end_that_is_always_fenced_flushes_the_rows_of_another_topic(
+    own: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked again and again for the fenced topic's positions, and never came to flush the other one."""
+    send(own, play())
+    with Producer(own.settings()) as producer:
+        producer.send(events.SKIPS, "someone", b"no event")
+    locate, flush = Landing.locate, Landing.flush
+    flushed: list[str] = []
+
+    def fenced(landing: Landing, *given: Any) -> Any:
+        if writer._stop:
+            raise FencedError("another writer is always there")
+        return locate(landing, *given)
+
+    def first_gone(landing: Landing, batch: Batch) -> Any:
+        if writer._stop:
+            flushed.append(batch.topic)
+            return flush(landing, batch)
+        wait_for(lambda: writer._core.buffered)  # rows of the other topic
+        writer.stop()
+        raise TopicMadeAnewError(batch.topic)
+
+    monkeypatch.setattr(Landing, "locate", fenced)
+    monkeypatch.setattr(Landing, "flush", first_gone)
+    writer = Writer(own.settings().model_copy(update={"flush_seconds": 1}), group=f"fenced-{uuid.uuid4().hex}")
+    writer.run()
+    assert len(flushed) == 1
+    assert writer.landed.flushes == 1
+
+
 def test_an_end_that_can_not_look_and_has_rows_of_another_topic_ends(own: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It went on looking until the store was back: nothing was owed, and what was buffered could not be flushed."""
+    """It went on looking until the store was back, and did not flush what was buffered."""
     send(own, play())
     with Producer(own.settings()) as producer:
         producer.send(events.SKIPS, "someone", b"no event")
     real = Landing.locate
 
     def flush(_: Landing, batch: Batch) -> None:
-        if not writer._stop:
-            wait_for(lambda: writer._core.buffered)  # rows of the other topic
-            writer.stop()
+        if writer._stop:
+            raise UnavailableError("The store is away.")
+        wait_for(lambda: writer._core.buffered)  # rows of the other topic
+        writer.stop()
         raise TopicMadeAnewError(batch.topic)
 
     def locate(landing: Landing, *given: Any) -> Any:

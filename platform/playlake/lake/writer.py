@@ -312,7 +312,7 @@ class Writer:
             else:
                 time.sleep(0.05)  # after a failure there is a pause
             self._reap(consumer)
-            self._start(self._clock())
+            self._start(self._clock(), locate=False)  # nothing is read any more; looking again and again has no end
 
     # -- partitions ------------------------------------------------------------------------------------------------
 
@@ -371,11 +371,14 @@ class Writer:
 
     # -- work on the lake, one piece at a time ---------------------------------------------------------------------
 
-    def _start(self, now: float) -> None:
-        """Begin the next piece, if none is under way."""
+    def _start(self, now: float, *, locate: bool = True) -> None:
+        """Begin the next piece, if none is under way.
+
+        :param locate: whether to look up where the lake has partitions that are not placed; else only to flush.
+        """
         if self._job or self._left or now < self._again_at:
             return
-        if self._unplaced:
+        if self._unplaced and locate:
             wanted = frozenset(self._unplaced)
             nowhere = {p: self._nowhere[p] for p in wanted if p in self._nowhere}
             self._job = _Job(self._thread.submit(self._landing.locate, wanted, nowhere), self._placed)
