@@ -108,8 +108,8 @@ class Demo:
         receipt = pipeline.produce_history(settings, self._history, self._user_id, say=say)
         self.result.receipt = receipt
         self.result.produced = receipt.produced
-        if not receipt.read:
-            raise PlaylakeError(damage(receipt) or "The history holds no rows, so there is nothing to show.")
+        if not receipt.produced + receipt.same:
+            raise PlaylakeError(" ".join(receipt.problems()))
 
     @contextmanager
     def _stage(self, name: str, say: Progress) -> Iterator[None]:
@@ -117,23 +117,6 @@ class Demo:
         started = time.monotonic()
         yield
         self.result.seconds[name] = time.monotonic() - started
-
-
-def damage(receipt: Receipt) -> str | None:
-    """What is to be said of files that could not be read to their end."""
-    if not receipt.damaged:
-        return None
-    files = "; ".join(
-        f"{f.file} could not be read" + (f" to the end after row {f.read:,}" if f.read else "") + f" ({f.damaged})"
-        for f in receipt.damaged[:3]
-    )
-    more = f" and {len(receipt.damaged) - 3} more" if len(receipt.damaged) > 3 else ""
-    kept = receipt.produced + receipt.same
-    return f"{files}{more}." + (
-        f" The {kept:,} good rows are in; import whole files, and only what is missing is added."
-        if kept
-        else " Give the files that Spotify sent."
-    )
 
 
 def mixture(sources: dict[str, int]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,6 +153,8 @@ class Imported:
     refused: int = 0
     damaged: int = 0
     error: str | None = None
+    overlaps: Sequence[str] = ()
+    """See :attr:`~playlake.sources.exports.Receipt.overlaps`."""
 
 
 def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Imported]:
@@ -175,7 +177,9 @@ def import_inbox(settings: Settings, *, say: Progress = quiet) -> Iterator[Impor
             dropped.refuse(str(error))
             yield Imported(dropped.path.name, error=str(error))
         else:
-            yield Imported(dropped.path.name, made.read, made.produced, made.same, made.refused, len(made.damaged))
+            counts = (made.read, made.produced, made.same, made.refused, len(made.damaged))
+            nothing = None if made.produced or made.same else " ".join(made.problems())
+            yield Imported(dropped.path.name, *counts, error=nothing, overlaps=made.overlaps)
 
 
 def build_if_changed(settings: Settings, *, say: Progress = quiet) -> Built | None:

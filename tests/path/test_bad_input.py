@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,7 +13,12 @@ import pytest
 
 from playlake import broker, events
 from playlake.broker import Producer
+from playlake.demo import Demo
+from playlake.errors import PlaylakeError
+from playlake.pipeline import quiet
 from playlake.settings import ROOT
+from playlake.sources.simulator import Simulation
+from playlake.sources.simulator.listening import DEFAULT_END
 from playlake.warehouse import dbt
 from tests.support.commands import Cli
 from tests.support.exports import make_export
@@ -59,6 +66,26 @@ def test_the_reasons_of_what_is_refused_are_told(cli: Cli, tmp_path: Path) -> No
     done = cli("import", str(export), "--user", "refused")
     assert "2 refused: msPlayed is not a length of time" in done.out
     assert "1 refused: not an object but str" in done.out
+
+
+def test_an_import_that_takes_nothing_fails_and_says_why(cli: Cli, tmp_path: Path) -> None:
+    """It ended with code 0 and a table of zeros. Names with brackets were taken for markup, and left out."""
+    rows = [{"endTime": "2024-09-01 10:11", "podcastName": "A Show", "episodeName": "1", "msPlayed": 5}] * 3
+    file = tmp_path / "[backup]" / "tags[/red]" / "StreamingHistory_podcast_0 [bold].json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(rows))
+    says = "Nothing was imported: all 3 rows were refused (3 a podcast episode, which is not imported yet)."
+    done = cli("import", str(file.parent), check=1)
+    assert says in done.err
+    assert file.name in done.out
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    done = cli.with_settings(inbox=tmp_path)("inbox", check=1)
+    assert "[backup]" in done.out
+    assert says in " ".join(done.out.split())
+    simulation = Simulation(1, 1, 1, 1, DEFAULT_END)
+    demo = Demo(cli.settings(), history=[file], user_id="me", simulation=simulation)
+    with pytest.raises(PlaylakeError, match=re.escape(says)):
+        demo._produce(cli.settings(), quiet)
 
 
 def test_a_truncated_file_keeps_its_good_rows_and_the_whole_one_adds_the_rest(cli: Cli, tmp_path: Path) -> None:

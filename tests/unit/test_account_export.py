@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -127,6 +128,8 @@ def test_another_listener_has_other_ids(tmp_path: Path) -> None:
         ({k: v for k, v in row().items() if k != "endTime"}, "endTime is missing"),
         ({k: v for k, v in row().items() if k != "msPlayed"}, "msPlayed is missing"),
         ({"endTime": "2021-04-22 05:41", "podcastName": "P", "episodeName": "E", "msPlayed": 1}, "a podcast episode"),
+        ({"endTime": "2021-04-22 05:41", "audiobookName": "B", "chapterName": "1", "msPlayed": 1}, "of an audiobook"),
+        ({"ts": "2021-11-15T13:41:44Z", "ms_played": 1, "username": "x"}, "extended streaming history, which is not"),
         (row(artist=None), "artistName is not text"),  # type: ignore[arg-type]
         (row(played="180000"), "msPlayed is not a whole number"),
         (row(played=1.5), "msPlayed is not a whole number"),
@@ -177,15 +180,25 @@ def test_deep_nesting_takes_no_memory(tmp_path: Path, form: str) -> None:
     assert done.stdout.strip() == "['play', 'nested too deep', 'play']", done.stderr
 
 
-def test_a_value_that_is_no_json_damages_the_file_and_nothing_before_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ('{"endTime": "2021-04-22 05:41", "artistName": "a", "trackName": "b", "msPlayed": NaN}', "not a whole number"),
+        ('{"endTime": "2021-04-22 05:41", "artistName": "a", "trackName": "\\ud83c", "msPlayed": 1}', "a cut emoji"),
+        ('{"endTime": "2021-04-22 05:41", "artistName": "\\udf89", "trackName": "b", "msPlayed": 1}', "a cut emoji"),
+        ('{"endTime": "2021-04-22 05:41", "artistName": "a, "trackName": "b", "msPlayed": 1}', "not JSON ("),
+    ],
+)
+def test_a_row_that_is_no_good_json_is_refused_alone_and_kept(tmp_path: Path, bad: str, reason: str) -> None:
     path = tmp_path / "StreamingHistory0.json"
-    path.write_text(json.dumps([row(track="before"), row(played=float("nan")), row(track="after")]))
-    receipt = run(path)
-    [file] = receipt.damaged
-    assert (receipt.read, receipt.produced) == (1, 1)
-    assert file.damaged is not None
-    assert "\n" not in file.damaged
-    assert "^" not in file.damaged
+    path.write_text(f"[{json.dumps(row(track='before'))}, {bad}, {json.dumps(row(track='after'))}]")
+    sink = ListSink()
+    receipt = run(path, sink=sink)
+    assert [e.track_name for e in sink.events] == ["before", "after"]
+    assert (receipt.read, receipt.refused, receipt.damaged) == (3, 1, [])
+    [refused] = Path(str(receipt.refused_file)).read_text(encoding="utf-8").splitlines()
+    assert reason in json.loads(refused)["reason"]
+    assert "2021-04-22 05:41" in refused
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
@@ -412,6 +425,112 @@ def test_history_that_is_not_read_stands_in_the_receipt(tmp_path: Path) -> None:
         "Streaming_History_Audio_2020_0.json": "extended streaming history",
         "outer.zip!my_spotify_data.zip": "a zip inside a zip",
     }
+
+
+EXTENDED = {"ts": "2021-11-15T13:41:44Z", "ms_played": 82932, "master_metadata_track_name": "Song"}
+LISTEN = {"listened_at": 1749780612, "track_metadata": {"track_name": "Song", "artist_name": "Band"}}
+LASTFM = [
+    {"track": [{"artist": {"#text": "Band"}, "name": "Song", "date": {"uts": "1749776100"}}], "@attr": {"page": "1"}}
+]
+KINDS = [
+    ("endsong_0.json", json.dumps([EXTENDED]), "extended streaming history"),
+    ("anything.txt", json.dumps([{}, EXTENDED]), "extended streaming history"),
+    ("streaming_history_audio_2021.json", "[]", "extended streaming history"),
+    ("podcasts.json", json.dumps([{"endTime": "2024-09-01 10:11", "podcastName": "A", "msPlayed": 1}]), "a podcast"),
+    ("6.jsonl", json.dumps(LISTEN) + "\n" + json.dumps(LISTEN), "ListenBrainz history"),
+    ("someone_lb-2024-01-01.json", json.dumps([LISTEN]), "ListenBrainz history"),
+    ("recenttracks.json", json.dumps(LASTFM), "Last.fm history"),
+    ("scrobbles.csv", "uts,utc_time,artist,artist_mbid\n1749776100,x,y,z\n", "Last.fm history"),
+    ("user.csv", 'Band,LP,Song,"13 Jun 2025 00:55"\n', "Last.fm history"),
+    ("maloja.json", json.dumps({"maloja": {}, "scrobbles": []}), "a Maloja export"),
+    ("history.json.gz", gzip.compress(b"[]").decode("latin-1"), "packed with gzip"),
+    ("history.part", json.dumps([row()]), "does not end in .json"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "what"), KINDS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_history_that_is_not_read_is_named_by_its_content(
+    tmp_path: Path, name: str, content: str, what: str, packed: bool
+) -> None:
+    data = content.encode("latin-1" if name.endswith(".gz") else "utf-8")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            archive.writestr(f"My Data/{name}", data)
+        label = f"{tmp_path}/x.zip!My Data/{name}"
+    else:
+        (tmp_path / name).write_bytes(data)
+        label = f"{tmp_path}/{name}"
+    told = refusal(tmp_path)
+    assert f"{label} is " in told
+    assert what in told
+    write(tmp_path / "StreamingHistory0.json", [row()])
+    receipt = run(tmp_path)
+    assert receipt.produced == 1
+    assert what in receipt.ignored[label]
+
+
+def test_other_files_of_an_export_are_no_history(tmp_path: Path) -> None:
+    write(tmp_path / "StreamingHistory0.json", [row()])
+    for name, text in (("Playlist1.json", '{"playlists": []}'), ("Follow.json", "{}"), ("Read_Me_First.pdf", "%PDF-")):
+        (tmp_path / name).write_text(text)
+    assert run(tmp_path).ignored == {}
+
+
+def test_account_data_by_another_name_is_read(tmp_path: Path) -> None:
+    assert len(imported(write(tmp_path / "my listening 2024.json", [row()]))) == 1
+
+
+# -- imports that bring nothing, or two people's plays -----------------------------------------------------------
+
+
+PODCAST = {"endTime": "2024-09-01 10:11", "podcastName": "A", "episodeName": "1", "msPlayed": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([], "no play is in the history (1 files without a row)"),
+        ([PODCAST] * 3, "all 3 rows were refused (3 a podcast episode, which is not imported yet)"),
+        ([row(played=-1), row(artist=""), PODCAST, EXTENDED, []], "and 2 more reasons"),
+    ],
+)
+def test_an_import_that_takes_nothing_says_why(tmp_path: Path, rows: list[Row], told: str) -> None:
+    [problem] = run(write(tmp_path / "StreamingHistory0.json", rows)).problems()
+    assert problem.startswith("Nothing was imported: ")
+    assert told in problem
+
+
+def test_an_import_that_takes_something_has_no_problem(tmp_path: Path) -> None:
+    path = write(tmp_path / "StreamingHistory0.json", [row(), PODCAST])
+    assert run(path).problems() == []
+    assert run(path, known=ids(imported(path))).problems() == []
+
+
+def year(artist: str, minute: int) -> list[Row]:
+    return [row(f"2024-{1 + day // 28:02}-{1 + day % 28:02} 10:{minute:02}", artist) for day in range(0, 330, 3)]
+
+
+@pytest.mark.parametrize(
+    "names", [("a/StreamingHistory0.json", "b/StreamingHistory0.json"), ("StreamingHistory0.json",) * 2]
+)
+def test_two_peoples_plays_of_the_same_time_are_told(tmp_path: Path, names: tuple[str, str]) -> None:
+    one = write(tmp_path / "one" / names[0], year("Band", 1))
+    other = write(tmp_path / "other" / names[1], year("Choir", 2)[50:])
+    [told] = run(tmp_path).overlaps
+    assert str(one) in told
+    assert str(other) in told
+    assert "(2024-06-11 to 2024-12-20)" in told
+    assert "PLAYLAKE_LISTENER" in told
+
+
+def test_copies_and_parts_of_one_history_are_no_overlap(tmp_path: Path) -> None:
+    rows = year("Band", 1)
+    write(tmp_path / "StreamingHistory0.json", rows[:50])
+    write(tmp_path / "StreamingHistory1.json", rows[49:])
+    write(tmp_path / "copy" / "StreamingHistory0.json", rows)
+    write(tmp_path / "later" / "StreamingHistory0.json", [*rows[30:], row("2025-01-01 10:00")])
+    assert run(tmp_path).overlaps == []
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")

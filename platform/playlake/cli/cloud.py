@@ -45,7 +45,7 @@ def setup(
     show(json, data, f"{len(done.statements)} statements were run. {made_key} {done.key}.")
     if done.trust_policy and not json:
         err.print("Give the AWS role this trust policy (IAM, the role, Trust relationships), then `playlake build`:")
-        out.print(done.trust_policy, markup=False)
+        out.print(done.trust_policy)
 
 
 @cloud_app.command("status")

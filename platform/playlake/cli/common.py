@@ -9,20 +9,26 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from playlake import log
 from playlake.errors import UsageError
 from playlake.settings import Settings, load_settings
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from playlake.sources.exports import Receipt
+
+# No markup anywhere: names of files, tracks and listeners have brackets in them.
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 # Where nobody looks at a terminal, lines are as long as they need to be.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+out = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
 _SIGN_OF_LIFE_S = 5.0
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_S = 100 * 365.25 * 24 * 3600
 
 
@@ -81,7 +87,7 @@ def _tell(text: str) -> None:
         log.get("progress").info(text)
         return
     with log.as_far_as_there_is_room():
-        err.print(text, markup=False)
+        err.print(text)
 
 
 def warn(text: str) -> None:
@@ -90,15 +96,15 @@ def warn(text: str) -> None:
         log.get("cli").warning(text)
         return
     with log.as_far_as_there_is_room():
-        err.print(f"playlake: {text}", markup=False)
+        err.print(f"playlake: {text}")
 
 
 @contextmanager
 def progress() -> Iterator[Any]:
     """Show what is going on: a moving line on a terminal, a line for each new stage elsewhere."""
     if err.is_terminal:
-        with err.status("starting") as status:
-            yield lambda text: status.update(one_line(text))
+        with err.status(Text("starting")) as status:
+            yield lambda text: status.update(Text(one_line(text)))  # of a str it would read markup
         return
     last, last_at = "", 0.0
     unsaid: str | None = None
@@ -140,13 +146,32 @@ def show(json: bool, data: dict[str, Any], text: Table | str) -> None:
         out.print(text)
 
 
+def tell(receipt: Receipt, json: bool) -> None:
+    """After the counts of an import: why rows were refused, where the receipt is, and what is wrong."""
+    if not json:
+        for reason, count in receipt.reasons.most_common(5):
+            out.print(f"{count:,} refused: {reason}")
+        if len(receipt.reasons) > 5:
+            out.print(f"{len(receipt.reasons) - 5} more reasons are in the receipt.")
+        out.print(f"Receipt: {receipt.receipt_file}")
+        if receipt.refused:
+            out.print(f"Refused rows: {receipt.refused_file}")
+    for text in (*receipt.overlaps, *receipt.problems()):
+        warn(text)
+
+
+def plain(text: str) -> str:
+    """Text of any origin without what would steer a terminal."""
+    return _STEERING.sub("\ufffd", text)
+
+
 def table(*columns: str, rows: Iterable[Iterable[object]], title: str | None = None) -> Table:
     """A table; columns of numbers are set right, integers with thousands marks, None as nothing."""
     made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         made.add_column(column, justify="right" if column in _NUMBERS else "left", overflow="fold")
     for row in rows:
-        made.add_row(*("" if c is None else f"{c:,}" if isinstance(c, int) else str(c) for c in row))
+        made.add_row(*("" if c is None else f"{c:,}" if isinstance(c, int) else plain(str(c)) for c in row))
     return made
 
 

@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from playlake.cli.common import Days, Json, Listeners, Plays, Seed, User, load, progress, show, simulation, table, warn
+from playlake.cli.common import (
+    Days,
+    Json,
+    Listeners,
+    Plays,
+    Seed,
+    User,
+    load,
+    progress,
+    show,
+    simulation,
+    table,
+    tell,
+    warn,
+)
 
 app = typer.Typer()
 
@@ -35,7 +49,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The whole path: start the stack, bring listening in, land, build, serve."""
-    from playlake.demo import Demo, damage, mixture
+    from playlake.demo import Demo, mixture
     from playlake.sources.exports.files import find_exports
     from playlake.sources.exports.importer import check_listener
 
@@ -53,8 +67,9 @@ def demo(
         try:
             show(json, result.as_dict(), _demo_table(result.as_dict(), serve))
             sys.stdout.flush()
-            notes = (damage(result.receipt) if result.receipt else None, mixture(result.sources))
-            for text in filter(None, notes):
+            if result.receipt:
+                tell(result.receipt, json)
+            if text := mixture(result.sources):
                 warn(text)
             if serve:
                 say(f"serving at {result.urls['dashboard']} until Ctrl-C")

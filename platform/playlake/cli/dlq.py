@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from playlake.cli.common import Json, length, load, out, progress, show, table
+from playlake.cli.common import Json, length, load, out, plain, progress, show, table
 from playlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,19 +76,18 @@ def dlq_list(
         ],
         "messages": [_as_dict(letter) for letter in latest],
     }
-    rows = [(g.topic, _plain(g.reason), g.count, g.replayed, _short(g.first), _short(g.last)) for g in groups]
+    rows = [(g.topic, g.reason, g.count, g.replayed, _short(g.first), _short(g.last)) for g in groups]
     text = table("topic", "reason", "dead", "replayed", "first (UTC)", "last (UTC)", rows=rows)
     narrowed = topic or reason or since is not None
     show(json, data, text if total else "No dead letters match." if narrowed else "No dead letters.")
     if json or not total:
         return
     if latest:
-        singles = [(str(m.place), _short(m.at), "yes" if m.replayed_at else "", _plain(m.reason)) for m in latest]
+        singles = [(str(m.place), _short(m.at), "yes" if m.replayed_at else "", m.reason) for m in latest]
         out.print(table("message", "time (UTC)", "replayed", "reason", rows=singles))
     out.print(
         f"{total:,} dead letter{'' if total == 1 else 's'}, {replayed:,} of them replayed; the latest"
-        f" {len(latest):,} listed. `playlake dlq show` gives the bytes of one.",
-        markup=False,
+        f" {len(latest):,} listed. `playlake dlq show` gives the bytes of one."
     )
 
 
@@ -124,7 +123,7 @@ def dlq_show(
     }
     show(json, data, _facts(found))
     if not json:
-        # Past the console, which would break lines and take brackets for markup.
+        # Past the console, which would break lines.
         sys.stdout.write(_body(found.value) + "\n")
 
 
@@ -138,14 +137,7 @@ def _facts(found: Content) -> Any:
         ("bytes", "none: the message has no value" if found.value is None else f"{len(found.value):,}"),
         ("replayed", letter.replayed_at.isoformat() if letter.replayed_at else "no"),
     ]
-    return "\n".join(f"{name:<9} {_plain(value)}" for name, value in rows)
-
-
-def _plain(text: str) -> str:
-    """Text of any origin as rich prints it unchanged, without terminal codes."""
-    from rich.markup import escape
-
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in text))
+    return "\n".join(f"{name:<9} {plain(value)}" for name, value in rows)
 
 
 def _text(data: bytes | None) -> str | None:
@@ -228,7 +220,7 @@ def dlq_replay(
     }
     rows = [
         *((t, "would be sent" if dry_run else "sent", n) for t, n in sorted(done.sent.items())),
-        *((t, f"stays: {_plain(why)}", n) for t, why, n in refused),
+        *((t, f"stays: {plain(why)}", n) for t, why, n in refused),
     ]
     show(json, data, table("topic", "outcome", "messages", rows=rows) if rows else "Nothing to replay.")
 

@@ -19,11 +19,11 @@ from playlake.cli.common import (
     User,
     length,
     load,
-    out,
     progress,
     show,
     simulation,
     table,
+    tell,
     warn,
 )
 from playlake.errors import UsageError
@@ -97,7 +97,6 @@ def import_(
 ) -> None:
     """Import a listening history. Importing it again adds nothing."""
     from playlake import pipeline
-    from playlake.demo import damage
 
     settings = load()
     with progress() as say:
@@ -105,18 +104,10 @@ def import_(
     rows = [(Path(f.file).name, f.read, f.produced, f.same, f.refused, f.damaged or "") for f in receipt.files]
     rows.append(("all", receipt.read, receipt.produced, receipt.same, receipt.refused, ""))
     show(json, receipt.as_dict(), table("file", "read", "produced", "same", "refused", "damage", rows=rows))
-    if not json:
-        for reason, count in receipt.reasons.most_common(5):
-            out.print(f"{count:,} refused: {reason}", markup=False)
-        if len(receipt.reasons) > 5:
-            out.print(f"{len(receipt.reasons) - 5} more reasons are in the receipt.")
-        out.print(
-            f"Receipt: {receipt.receipt_file}" + (f"\nRefused rows: {receipt.refused_file}" if receipt.refused else "")
-        )
+    tell(receipt, json)
     for file, why in receipt.ignored.items():
         warn(f"not read: {file} ({why})")
-    if text := damage(receipt):
-        warn(text)
+    if receipt.problems():
         raise typer.Exit(1)
 
 

@@ -22,6 +22,11 @@ def _imported_table(imported: list[Any]) -> Any:
     return table("file", "read", "produced", "same", "refused", "problem", rows=rows)
 
 
+def _tell_overlaps(imported: list[Any]) -> None:
+    for text in (text for one in imported for text in one.overlaps):
+        warn(text)
+
+
 def _damage(files: int) -> str:
     return f"{files} damaged files: see the receipt" if files else ""
 
@@ -36,6 +41,7 @@ def inbox(json: Json = False) -> None:
         imported = list(pipeline.import_inbox(settings, say=say))
     text = _imported_table(imported) if imported else f"Nothing new in {settings.inbox.resolve()}."
     show(json, {"inbox": str(settings.inbox.resolve()), "imported": [asdict(i) for i in imported]}, text)
+    _tell_overlaps(imported)
     if any(i.error or i.damaged for i in imported):
         raise typer.Exit(1)
 
@@ -69,6 +75,7 @@ def refresh(
         with progress() as say:
             imported = list(pipeline.import_inbox(settings, say=say))
             built = pipeline.build_if_changed(settings, say=say)
+        _tell_overlaps(imported)
         if json:
             show(True, {"imported": [asdict(i) for i in imported], "built": asdict(built) if built else None}, "")
             return
@@ -88,6 +95,7 @@ def refresh(
                 try:
                     for one in pipeline.import_inbox(settings, say=alive):
                         show(json, {"imported": asdict(one)}, _imported_table([one]))
+                        _tell_overlaps([one])
                     if built := pipeline.build_if_changed(settings, say=alive):
                         show(json, {"built": asdict(built)}, _built(built))
                 except PlaylakeError as error:

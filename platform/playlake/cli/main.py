@@ -53,7 +53,7 @@ def _tell(text: str, code: int, kind: str | None = None) -> None:
     if log.is_json():
         log.get("cli").error(text, kind=kind, exit_code=code)
     else:
-        err.print(f"playlake: {text}", markup=False, style="red" if err.is_terminal else None)
+        err.print(f"playlake: {text}", style="red" if err.is_terminal else None)
 
 
 def _fail(text: str, code: int, kind: str | None = None) -> NoReturn:

@@ -80,7 +80,7 @@ def status(json: Json = False) -> None:
     }
     show(json, data, _status_table(rows))
     if not json:
-        out.print(_lag_text(lag, why), markup=False)
+        out.print(_lag_text(lag, why))
         out.print(f"Published build: {build.version} of {build.built_at}" if build else "Nothing published yet.")
     if any(r["state"] != "running" for r in rows if r["name"] in SERVERS):
         raise typer.Exit(1)

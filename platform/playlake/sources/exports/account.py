@@ -16,7 +16,8 @@ from typing import IO, Any
 from playlake import events
 from playlake.events.model import EARLIEST, MAX_TEXT
 from playlake.sources.exports.format import Outcome, Refused
-from playlake.sources.exports.rows import TooDeep, read_rows
+from playlake.sources.exports.kinds import ACCOUNT, kind_of
+from playlake.sources.exports.rows import BrokenRow, holds_no_text, read_rows
 
 _NAME = re.compile(r"StreamingHistory(?:_music_|_podcast_|_audiobook_)?(\d*).*\.json$", re.IGNORECASE)
 _FORM = "%Y-%m-%d %H:%M"
@@ -36,6 +37,7 @@ class AccountExport:
     """
 
     name = "export_account"
+    kind = ACCOUNT
 
     def __init__(self) -> None:
         self._seen: Counter[_Key] = Counter()
@@ -79,17 +81,18 @@ class AccountExport:
 
     def _outcome(self, row: Any, user_id: str) -> datetime | Refused:
         """When the play ended, or why it is none."""
-        if isinstance(row, TooDeep):
-            return Refused("nested too deep", None)
+        if isinstance(row, BrokenRow):
+            return Refused(row.reason, row.text)
         if not isinstance(row, dict):
             return Refused(f"not an object but {type(row).__name__}", row)
-        if "episodeName" in row or "podcastName" in row:
-            return Refused("a podcast episode, which is not imported yet", row)
-        for name, kind in (("endTime", str), ("artistName", str), ("trackName", str), ("msPlayed", int)):
+        kind = kind_of(row)
+        if kind not in (None, ACCOUNT):
+            return Refused(f"{kind}, which is not imported yet", row)
+        for name, wanted in (("endTime", str), ("artistName", str), ("trackName", str), ("msPlayed", int)):
             if name not in row:
                 return Refused(f"{name} is missing", row)
-            if not isinstance(row[name], kind) or isinstance(row[name], bool):
-                return Refused(f"{name} is not {'text' if kind is str else 'a whole number'}", row)
+            if not isinstance(row[name], wanted) or isinstance(row[name], bool):
+                return Refused(f"{name} is not {'text' if wanted is str else 'a whole number'}", row)
         try:
             ended = datetime.strptime(row["endTime"], _FORM).replace(tzinfo=UTC)
         except ValueError:
@@ -99,10 +102,11 @@ class AccountExport:
         artist, title, played = row["artistName"], row["trackName"], row["msPlayed"]
         if not artist or not title:
             return Refused(f"{'artistName' if not artist else 'trackName'} is empty", row)
-        if max(len(artist), len(title)) > MAX_TEXT:
-            return Refused(
-                f"{'artistName' if len(artist) > MAX_TEXT else 'trackName'} is over {MAX_TEXT} characters", row
-            )
+        for name in ("artistName", "trackName"):
+            if len(row[name]) > MAX_TEXT:
+                return Refused(f"{name} is over {MAX_TEXT} characters", row)
+            if holds_no_text(row[name]):
+                return Refused(f"{name} holds what is no character: half of one (a cut emoji), or bytes not UTF-8", row)
         if not 0 <= played < 2**53:
             return Refused("msPlayed is not a length of time", row)
         return ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,10 @@ from typing import IO
 from playlake.errors import UsageError
 from playlake.sources.exports.account import AccountExport
 from playlake.sources.exports.format import DamagedFileError, Format
+from playlake.sources.exports.kinds import ACCOUNT, SAMPLE, kind_of_file, packing_of
 
 FORMATS: tuple[Callable[[], Format], ...] = (AccountExport,)
 """Every format that can be imported; the first that knows a file's name reads it."""
-
-_EXTENDED = "Streaming_History_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +79,51 @@ def find_exports(paths: Iterable[Path]) -> Found:
     for path in paths:
         found = list(_candidates(path))
         known = 0
+        not_read: dict[str, str] = {}
         for container, file in found:
+            sample: bytes | None = None
             for number, make in enumerate(FORMATS):
                 group = groups.get((container, number))
                 form = group[0] if group else make()
-                if form.matches(file.name):
-                    known += 1
-                    if file.identity not in seen:  # named twice, it is still read once
-                        seen.add(file.identity)
-                        groups.setdefault((container, number), (form, []))[1].append(file)
-                    break
+                if not form.matches(file.name):
+                    sample = _sample(file) if sample is None else sample
+                    if not file.name.lower().endswith(".json") or kind_of_file(file.name, sample) != form.kind:
+                        continue
+                known += 1
+                if file.identity not in seen:  # named twice, it is still read once
+                    seen.add(file.identity)
+                    groups.setdefault((container, number), (form, []))[1].append(file)
+                break
             else:
-                if why := _why_not(file):
-                    ignored[file.label] = why
+                if why := _why_not(file, sample or b""):
+                    ignored[file.label] = not_read[file.label] = why
         if not known:
-            raise UsageError(_nothing_in(path, [f.name for _, f in found]))
+            raise UsageError(_nothing_in(path, len(found), not_read))
     exports = [Export(form, tuple(sorted(files, key=lambda f: form.order(f.name)))) for form, files in groups.values()]
     return Found(exports, ignored)
 
 
-def _why_not(file: HistoryFile) -> str | None:
+def _sample(file: HistoryFile) -> bytes:
+    """The first bytes of a file; none where it can't be read, which is said when it is known to be history."""
+    try:
+        with file.open() as stream:
+            return stream.read(SAMPLE)
+    except (DamagedFileError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        return b""
+
+
+def _why_not(file: HistoryFile, sample: bytes) -> str | None:
     """Why a file that could well be listening is not read."""
-    if file.name.startswith(_EXTENDED) and file.name.endswith(".json"):
-        return "extended streaming history, which is not imported yet"
-    if file.archive is not None and file.name.lower().endswith(".zip"):
+    kind = kind_of_file(file.name, sample)
+    if kind == ACCOUNT:
+        return f"{kind} in a file whose name does not end in .json; rename it if it is whole"
+    if kind:
+        return f"{kind}, which is not imported yet"
+    packing = packing_of(sample) or ("zip" if file.name.lower().endswith(".zip") else None)
+    if packing == "zip" and file.archive is not None:
         return "a zip inside a zip; unpack the outer one first"
+    if packing and packing != "zip":  # documents of many programs are zip files
+        return f"packed with {packing}; if history is in it, unpack it first"
     return None
 
 
@@ -147,17 +167,12 @@ def _in_zip(path: Path) -> Iterator[tuple[str, HistoryFile]]:
         raise UsageError(f"{path} is not a whole zip file ({error}). Download the export again.") from error
 
 
-def _nothing_in(path: Path, names: list[str]) -> str:
-    if any(name.startswith(_EXTENDED) for name in names):
-        return (
-            f"{path} is Spotify's extended streaming history, which playlake does not import yet."
-            " Ask Spotify for the account data (StreamingHistory*.json), which it does."
-        )
-    if any(name.lower().endswith(".zip") for name in names):
-        return f"{path} holds a zip inside a zip. Unpack the outer one, and give the one that Spotify sent."
+def _nothing_in(path: Path, files: int, not_read: dict[str, str]) -> str:
+    wanted = "playlake imports Spotify's account data: give the StreamingHistory*.json files, their folder or zip."
+    if not_read:
+        label, why = next(iter(not_read.items()))
+        more = f" (and {len(not_read) - 1} more files)" if len(not_read) > 1 else ""
+        return f"{label} is {why}{more}, so there is nothing to import. {wanted}"
     if path.is_dir() or path.suffix.lower() == ".zip":
-        return (
-            f"{path} holds no listening history (no StreamingHistory*.json among its {len(names)} files)."
-            " Give the folder or the zip that Spotify sent."
-        )
-    return f"{path} is no listening history that playlake knows: it imports StreamingHistory*.json, folders and zips."
+        return f"{path} holds no listening history among its {files} files. {wanted}"
+    return f"{path} is no listening history that playlake knows. {wanted}"

@@ -28,6 +28,8 @@ class Format(Protocol):
     """Reads one kind of export. An instance sees all files of one export, in order."""
 
     name: str
+    kind: str
+    """The kind of history that it reads (:mod:`playlake.sources.exports.kinds`)."""
 
     def matches(self, filename: str) -> bool:
         """Whether a file of this name (without folders) belongs to the format."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from playlake import events
 from playlake.errors import PlaylakeError, UsageError
 from playlake.events.model import MAX_TEXT
+from playlake.sources.exports.coverage import Coverage, overlaps
 from playlake.sources.exports.files import Export, HistoryFile, find_exports
 from playlake.sources.exports.format import DamagedFileError, Refused
 from playlake.sources.exports.receipt import FileReceipt, Receipt, ReceiptBook
@@ -49,11 +50,14 @@ def import_history(
     receipt = Receipt(user_id, ignored=found.ignored)
     written = book(receipt)
     target = sink()
+    coverage: list[Coverage] = []
     try:
         for export in found.exports:
             before = known(export.format.name)
             for file in export.files:
-                _import_file(file, export, before, target, receipt, written, on_progress)
+                coverage.append(Coverage(file.label))
+                _import_file(file, export, before, target, receipt, written, coverage[-1], on_progress)
+        receipt.overlaps = overlaps(coverage)
         receipt.complete = True
     finally:
         written.save()
@@ -81,6 +85,7 @@ def _import_file(
     sink: Sink,
     receipt: Receipt,
     book: ReceiptBook,
+    coverage: Coverage,
     on_progress: Callable[[Receipt], None] | None,
 ) -> None:
     entry = FileReceipt(file.label)
@@ -91,7 +96,9 @@ def _import_file(
                 entry.read += 1
                 if isinstance(outcome, Refused):
                     book.refuse(entry, entry.read, outcome)
-                elif events.id_bytes(outcome.event_id) in before:
+                    continue
+                coverage.add(outcome)
+                if events.id_bytes(outcome.event_id) in before:
                     entry.same += 1
                 else:
                     entry.sent += 1

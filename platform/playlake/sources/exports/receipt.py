@@ -46,6 +46,8 @@ class Receipt:
     reasons: Counter[str] = field(default_factory=Counter)
     refused_file: str | None = None
     receipt_file: str | None = None
+    overlaps: list[str] = field(default_factory=list)
+    """Of which files the plays differ in the time that both cover, in words."""
     complete: bool = False
     fingerprint: str | None = None
     """Of what was read, where it came from the inbox."""
@@ -85,6 +87,40 @@ class Receipt:
         """Whether every row read is accounted for, file by file."""
         return all(f.read == f.produced + f.same + f.refused + f.unsettled for f in self.files)
 
+    def problems(self) -> list[str]:
+        """What is to be said of files that could not be read to their end, and of an import that took nothing."""
+        return [text for text in (self._damage(), self._nothing()) if text]
+
+    def _damage(self) -> str | None:
+        if not self.damaged:
+            return None
+        files = "; ".join(
+            f"{f.file} could not be read" + (f" to the end after row {f.read:,}" if f.read else "") + f" ({f.damaged})"
+            for f in self.damaged[:3]
+        )
+        more = f" and {len(self.damaged) - 3} more" if len(self.damaged) > 3 else ""
+        taken = self.produced + self.same
+        return f"{files}{more}." + (
+            f" The {taken:,} good rows are in; import whole files, and only what is missing is added."
+            if taken
+            else " Give the files that Spotify sent."
+        )
+
+    def _nothing(self) -> str | None:
+        if self.produced or self.same or self.unsettled or (self.damaged and not self.read):
+            return None
+        if not self.read:
+            return (
+                f"Nothing was imported: no play is in the history ({len(self.files)} files without a row)."
+                " Ask Spotify for the data again after some listening, or give another export."
+            )
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common(3))
+        more = f", and {len(self.reasons) - 3} more reasons" if len(self.reasons) > 3 else ""
+        return (
+            f"Nothing was imported: all {self.read:,} rows were refused ({reasons}{more})."
+            " playlake imports music from Spotify's account data: give an export that has some."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the receipt file."""
         return {
@@ -99,6 +135,7 @@ class Receipt:
             "unsettled": self.unsettled,
             "reasons": dict(self.reasons),
             "ignored": self.ignored,
+            "overlaps": self.overlaps,
             "files": [
                 {
                     "file": f.file,

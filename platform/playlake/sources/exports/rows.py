@@ -1,86 +1,186 @@
-"""The rows of a JSON list, one at a time, however large the file and whatever stands in it."""
+"""The rows of a JSON list, one at a time, however large the file and whatever stands in it.
+
+Each row is parsed alone: one that is not JSON is given as :class:`BrokenRow`, and those after it are read all the same.
+"""
 
 from __future__ import annotations
 
-import io
+import codecs
+import json
+import re
 from collections.abc import Iterator
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import IO, Any, Final
-
-import ijson
 
 from playlake.sources.exports.format import DamagedFileError
 
-MAX_DEPTH: Final = 64
-"""Levels of nesting that a row may have. Without a limit a file of 200 kB can take all memory."""
+MAX_ROW: Final = 64 * 1024 * 1024
+"""Characters that a row may have; memory holds one row."""
 
+_CHUNK = 64 * 1024
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00": "UTF-32"}
+_DECODER = json.JSONDecoder(strict=False)  # a raw tab or newline within a text costs nothing
+_BETWEEN = re.compile(r"[\s,]*")
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"?|[][{},]')  # a text ends at its line's end at the latest
+_OPENING = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"')
+_NOT_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
-class TooDeep:
-    """Stands for a row that is nested deeper than :data:`MAX_DEPTH`; nothing of it is kept."""
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that is not JSON.
+
+    :param text: the row as it stands in the file; None where it is nested too deep to be kept.
+    """
+
+    reason: str
+    text: str | None
+
+
+def holds_no_text(value: str) -> bool:
+    """Whether something in it is no character: half of a pair (a cut emoji), or bytes that are not UTF-8."""
+    return _NOT_CHARACTERS.search(value) is not None
 
 
 def read_rows(file: IO[bytes]) -> Iterator[Any]:
-    """The elements of the list that the file holds.
+    """The elements of the list that the file holds; of all lists, where several follow each other.
+
+    :returns: each as JSON reads it, or a :class:`BrokenRow`.
 
     :raises DamagedFileError: where the file can't be read on.
     """
-    stream = io.BufferedReader(file)  # type: ignore[type-var]  # all that is asked of it is readinto()
-    try:
-        start = stream.peek(3)
-        if start.startswith(b"\xef\xbb\xbf"):
-            stream.read(3)
-            start = start[3:]
+    text = _Text(file)
+    if text.skip() != "[":
+        raise DamagedFileError("not a list of plays" if text.skip() else "the file is empty")
+    text.pos += 1
+    while True:
+        start = text.skip()
+        if not start:
+            raise DamagedFileError(f"not whole JSON: the list that ends the file is cut off, in line {text.line}")
+        if start != "]":
+            yield text.row()
+            continue
+        text.pos += 1
+        after = text.skip()
+        if not after:
+            return
+        if after != "[":
+            raise DamagedFileError(f"not whole JSON: line {text.line} goes on after the end of the list")
+        text.pos += 1
+
+
+class _Text:
+    """The file's text from ``pos`` on, read as it is needed."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a wrong byte costs its own row
+        self._text = ""
+        self._lines = 1
+        self._good = ""
+        """How the last good row began."""
+        self._ended = False
+        self.pos = 0
+        start = self._file.read(_CHUNK)
         if encoding := _BOMS.get(start[:2]):
             raise DamagedFileError(f"{encoding} text; save the file as UTF-8")
-        if start.lstrip()[:1] not in (b"[", b""):
-            raise DamagedFileError("not a list of plays")
-        yield from _elements(ijson.basic_parse(stream))
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        # The parser's first line says what is wrong; the others point into the text.
-        raise DamagedFileError(f"not whole JSON: {str(error).splitlines()[0][:120]}") from error
-    finally:
-        stream.detach()
+        self._take(start.removeprefix(codecs.BOM_UTF8))
 
+    @property
+    def line(self) -> int:
+        """The number of the line in which ``pos`` is, from 1."""
+        return self._lines + self._text.count("\n", 0, self.pos)
 
-def _elements(parsed: Iterator[tuple[str, Any]]) -> Iterator[Any]:
-    """Build the elements from the parser's events, with a stack of our own so that depth can be limited."""
-    stack: list[tuple[Any, Any]] = []  # containers that are open, each with the key at which it stands in its parent
-    key: Any = None
-    depth = 0
-    too_deep = False
-    for event, value in parsed:
-        if event == "map_key":
-            key = value
-            continue
-        if event in ("start_map", "start_array"):
-            depth += 1
-            if depth == 1:
-                continue
-            if depth > MAX_DEPTH:
-                too_deep = True
-                stack.clear()
-            if not too_deep:
-                stack.append(({} if event == "start_map" else [], key))
-            continue
-        if event in ("end_map", "end_array"):
-            depth -= 1
-            if depth == 0:
-                continue
-            if too_deep:
-                if depth == 1:
-                    too_deep = False
-                    yield TooDeep()
-                continue
-            value, key = stack.pop()
-        elif too_deep:
-            continue
-        elif isinstance(value, Decimal):
-            value = float(value)  # only now: the parser itself gives up at a number beyond a double's range
-        if not stack:
-            yield value
-        elif isinstance(stack[-1][0], dict):
-            stack[-1][0][key] = value
-        else:
-            stack[-1][0].append(value)
+    def skip(self) -> str:
+        """Go on to what is neither blank nor a comma, and give its first character; an empty text at the end."""
+        while True:
+            self.pos = _BETWEEN.match(self._text, self.pos).end()  # type: ignore[union-attr]  # it matches everywhere
+            if self.pos < len(self._text) or not self._more():
+                return self._text[self.pos : self.pos + 1]
+
+    def row(self) -> Any | BrokenRow:
+        """The row that begins at ``pos``, and go on to what follows it."""
+        if len(self._text) - self.pos < _CHUNK:
+            self._more()  # so that all but the largest rows are there whole
+        try:
+            value, end = _DECODER.raw_decode(self._text, self.pos)
+        except (ValueError, RecursionError):
+            return self._row_by_its_end()
+        if end == len(self._text):  # a number may go on in what is not read yet
+            return self._row_by_its_end()
+        self._good = self._text[self.pos : self.pos + 100]
+        self.pos = end
+        return value
+
+    def _row_by_its_end(self) -> Any | BrokenRow:
+        end = self._end_of_row()
+        line, text, cut_off = self.line, self._text[self.pos : end].rstrip(", \t\r\n"), end == len(self._text)
+        self.pos = end
+        try:
+            return _DECODER.decode(text)
+        except RecursionError:
+            return BrokenRow("nested too deep", None)
+        except ValueError as error:
+            if cut_off:
+                raise DamagedFileError(f"not whole JSON: the row that begins in line {line} has no end") from error
+            what = error.msg if isinstance(error, json.JSONDecodeError) else "a number of too many digits"
+            return BrokenRow(f"not JSON ({what})", text)
+
+    def _end_of_row(self) -> int:
+        """Where the row at ``pos`` ends: by its brackets, or where the next one begins if they are wrong."""
+        while True:
+            following = self._next_opening()
+            end = self._closing(len(self._text) if following is None else following)
+            if end is not None and (following is None or self._begins_or_ends(end)):
+                return end
+            if following is not None:
+                return following  # a bracket within a text that has no end is none
+            if len(self._text) - self.pos > MAX_ROW:
+                raise DamagedFileError(f"the row that begins in line {self.line} has over {MAX_ROW:,} characters")
+            if not self._more():
+                return len(self._text)
+
+    def _begins_or_ends(self, end: int) -> bool:
+        """Whether a row begins after ``end``, or the list ends after the bracket before it."""
+        after = _BETWEEN.match(self._text, end).end()  # type: ignore[union-attr]  # it matches everywhere
+        return self._text[after : after + 1] in (("{", "[", "]") if self._text[end - 1] in "}]" else ("{", "["))
+
+    def _closing(self, limit: int) -> int | None:
+        opened: list[str] = []
+        for token in _TOKEN.finditer(self._text, self.pos, limit):
+            first = token[0][0]
+            if first in "{[":
+                opened.append(first)
+            elif first in "]}":
+                partner = "[" if first == "]" else "{"
+                while opened and opened.pop() != partner:
+                    pass  # its own closing bracket is missing
+                if not opened:
+                    whole = self._text[self.pos] == partner or token.start() == self.pos
+                    return token.end() if whole else token.start()
+            elif first == "," and not opened:
+                return token.start()
+        return None
+
+    def _next_opening(self) -> int | None:
+        """Where an object begins with the same field as this one, or as the last good one."""
+        opening = _OPENING.match(self._text, self.pos) or _OPENING.match(self._good)
+        if opening is None:
+            return None
+        again = re.compile(r"\{\s*" + re.escape(opening[0].lstrip("{").lstrip()))
+        found = again.search(self._text, self.pos + 1)
+        return found.start() if found else None
+
+    def _more(self) -> bool:
+        """Read on, as much again as there is; False at the end of the file."""
+        if self._ended:
+            return False
+        self._lines += self._text.count("\n", 0, self.pos)
+        self._text = self._text[self.pos :]
+        self.pos = 0
+        self._take(self._file.read(max(_CHUNK, len(self._text))))
+        return True
+
+    def _take(self, data: bytes) -> None:
+        self._ended = not data
+        self._text += self._decoder.decode(data, final=self._ended)
