@@ -20,10 +20,8 @@ from playlake.lake.landing import LogBehindLakeError, Nowhere, TopicMadeAnewErro
 from playlake.lake.writer import Writer, _Job
 from playlake.records import Run
 from playlake.settings import Settings
-from tests.path.test_judged_otherwise import FIRST, SECOND, TOPIC, Member, dying_at, landed, members
+from tests.support.judging import FIRST, SECOND, TOPIC, Member, dying_at, landed
 from tests.support.messages import play
-
-__all__ = ["members"]
 
 
 def run(partition: int, first: int, *plays: dict[str, Any]) -> Run:

@@ -22,6 +22,7 @@ from playlake.events.model import (
     InvalidEventError,
     decode,
     encode,
+    extra_text,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "decode",
     "encode",
     "event_id",
+    "extra_text",
     "id_bytes",
     "surrogate_track_id",
 ]

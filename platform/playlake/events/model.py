@@ -6,12 +6,17 @@ does not know is null. Fields that are not ours are kept, as JSON text, in :attr
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import typing
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from playlake.events.reasons import NotANumber, reason_of, reason_of_no_json, shown
 
 PLAYS = "user_plays"
 SKIPS = "user_skips"
@@ -144,7 +149,7 @@ def encode(event: Event | CurrentlyPlaying) -> bytes:
     if event.extra is None:
         return _ENCODER.encode(event)  # an optional field that is null is left out
     fields = msgspec.to_builtins(msgspec.structs.replace(event, extra=None))
-    return _ENCODER.encode({**msgspec.json.decode(event.extra), **fields})
+    return extra_text({**json.loads(event.extra), **fields}).encode()
 
 
 def decode(topic: str, value: bytes | None, timestamp_ms: int) -> Event | CurrentlyPlaying:
@@ -160,52 +165,79 @@ def decode(topic: str, value: bytes | None, timestamp_ms: int) -> Event | Curren
     try:
         event = _DECODERS[topic].decode(value)
         if event.extra is not None or (b'"extra"' in value and "extra" in msgspec.json.decode(value)):
-            raise InvalidEventError("the field `extra` is reserved")
-    except msgspec.ValidationError as error:
-        event = _decode_with_extras(topic, value, error)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _no_json(value, error) from error
+            event = _with_extras(topic, msgspec.json.decode(value))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event = _with_extras(topic, _lenient(value))
     _check(topic, event, timestamp_ms)
     return event
 
 
-def _no_json(value: bytes, error: Exception) -> InvalidEventError:
-    if isinstance(error, UnicodeDecodeError):  # its position is within one text of the message
-        try:
-            value.decode()
-        except UnicodeDecodeError as of_all:
-            error = of_all
-    return InvalidEventError(f"not JSON: {error}")
+def _lenient(value: bytes) -> Any:
+    """What a message holds, whatever stands in fields that are not the event's own.
+
+    Half of a character's pair and bytes that are not UTF-8 are lone surrogates in it; what is no number is
+    :class:`NotANumber`.
+    """
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _LENIENT.decode(value.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidEventError(reason_of_no_json(error, value)) from error
 
 
-def _decode_with_extras(topic: str, value: bytes, first: msgspec.ValidationError) -> Event | CurrentlyPlaying:
+def _finite(text: str) -> float | NotANumber:
+    number = float(text)
+    return number if math.isfinite(number) else NotANumber(text)
+
+
+_LENIENT = json.JSONDecoder(parse_constant=NotANumber, parse_float=_finite)
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def _with_extras(topic: str, fields: Any) -> Event | CurrentlyPlaying:
+    kind = BY_TOPIC[topic]
+    own = {n: v for n, v in fields.items() if n in _FIELDS[topic]} if isinstance(fields, dict) else {}
+    for name, value in own.items():
+        if isinstance(value, str) and _NO_CHARACTER.search(value):
+            raise InvalidEventError(f"{name} holds what is no character: {shown(value)}")
     try:
-        fields: Any = msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _no_json(value, error) from error
-    if not isinstance(fields, dict):
-        raise InvalidEventError(f"not an event: {first}") from first
-    if "extra" in fields:
-        raise InvalidEventError("the field `extra` is reserved") from first
-    extras = {name: fields.pop(name) for name in list(fields) if name not in _FIELDS[topic]}
-    try:
-        event = msgspec.convert(fields, BY_TOPIC[topic], str_keys=True)
+        event = msgspec.convert(own if isinstance(fields, dict) else fields, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise InvalidEventError(str(error)) from error
-    return msgspec.structs.replace(event, extra=msgspec.json.encode(extras).decode()) if extras else event
+        raise InvalidEventError(reason_of(error, fields, kind)) from error
+    extras = {n: v for n, v in fields.items() if n not in own}
+    return msgspec.structs.replace(event, extra=extra_text(extras)) if extras else event
+
+
+def extra_text(fields: dict[str, Any]) -> str:
+    """Fields that are not the event's own, as the JSON of :attr:`Event.extra`; a number that is none is null."""
+    try:
+        return msgspec.json.encode(fields, enc_hook=lambda _value: None).decode()
+    except UnicodeEncodeError:  # as escapes, what is no character can be kept
+        return json.dumps(fields, separators=(",", ":"), default=lambda _value: None)
 
 
 def _check(topic: str, event: Event | CurrentlyPlaying, timestamp_ms: int) -> None:
     if isinstance(event, Event):
         if event.event_type != _TYPES[topic]:
-            raise InvalidEventError(f"event_type is not that of the topic {topic}: {event.event_type!r}")
+            raise InvalidEventError(f"event_type is not that of the topic {topic}: {shown(event.event_type)}")
         name, at = WHEN[topic], event.played_at
     else:
         name, at = WHEN[topic], event.detected_at
     if at < EARLIEST:
         raise InvalidEventError(f"{name} lies before {EARLIEST.year}, an unknown time: {at.isoformat()}")
-    if at > utc_from_ms(timestamp_ms) + FUTURE_TOLERANCE:
-        raise InvalidEventError(f"{name} lies in the future of its message: {at.isoformat()}")
+    sent = utc_from_ms(timestamp_ms)
+    if at > sent + FUTURE_TOLERANCE:
+        if sent < EARLIEST:
+            raise InvalidEventError(
+                f"the message's own time lies before {EARLIEST.year}, so its producer does not set it to milliseconds"
+                f" since 1970: {sent.isoformat()} ({timestamp_ms}); {name} is {at.isoformat()}"
+            )
+        raise InvalidEventError(
+            f"{name} lies in the future of its message: {at.isoformat()}, sent at {sent.isoformat(timespec='seconds')}"
+        )
     for time in TIMES[topic]:
         given = getattr(event, time)
         if given is not None and not _FIRST <= given <= _LAST:

@@ -1,12 +1,14 @@
-"""Fields that events have beside their own: which become columns of the lake, and what then may be in them.
+"""Fields that events have beside their own: which become columns of the lake, and what goes into them.
 
-A field that comes for the first time with a text, a number or a truth value becomes a column of that type. From then
-on it has that type: a message that has another there is no event any more. Lists, objects, nulls and names that are
-no column's stay in ``extra`` as JSON text. There is nothing to restart, and older files have null there.
+A field that comes for the first time with a text, a number or a truth value becomes a column of that type; numbers are
+fractions of double precision, as in JSON, so that ``1`` may be followed by ``0.73``. A value that does not fit its
+column costs nothing: it stays in ``extra`` as JSON text, as lists, objects, nulls and names that are no column's do.
+There is nothing to restart, and older files have null there.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,14 +22,10 @@ from playlake.lake.schema import is_own_name
 MOST = 200
 """Columns that may be added to a table: a producer that makes up names must not make a table of thousands."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-_TYPES: dict[type, tuple[pa.DataType, str]] = {
-    str: (pa.string(), "str"),
-    bool: (pa.bool_(), "bool"),
-    int: (pa.int64(), "int"),
-    float: (pa.float64(), "float"),
-}
-_WORDS = dict(_TYPES.values())
-_ENCODER = msgspec.json.Encoder()
+_KINDS = (pa.string(), pa.bool_(), pa.int64(), pa.float64())
+_EXACT = 2**53
+"""Up to here every whole number is a fraction of double precision."""
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class Drift:
@@ -38,7 +36,7 @@ class Drift:
     """
 
     def __init__(self, columns: Mapping[str, pa.DataType]) -> None:
-        self._columns = {name: kind for name, kind in columns.items() if kind in _WORDS}
+        self._columns = {name: kind for name, kind in columns.items() if kind in _KINDS}
         self._folded = {name.lower() for name in columns}
         self.added: dict[str, pa.DataType] = {}
         """What this batch adds."""
@@ -48,32 +46,26 @@ class Drift:
         return [pa.field(name, kind) for name, kind in self._columns.items()]
 
     def text_of(self, event: events.Event | events.CurrentlyPlaying) -> bytes:
-        """The event as JSON whose fields are columns: its own, those added, and the rest as text in ``extra``.
-
-        :raises InvalidEventError: where a field has another type than its column.
-        """
+        """The event as JSON whose fields are columns: its own, those added, and the rest as text in ``extra``."""
         if event.extra is None:
-            return _ENCODER.encode(event)
+            return msgspec.json.encode(event)
         own: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(event, extra=None))
-        given = msgspec.json.decode(event.extra)
-        for name in self._columns.keys() & given.keys():  # all are looked at before one is added
-            if given[name] is not None and not self._fits(name, given[name]):
-                raise events.InvalidEventError(_misfit(name, self._columns[name], given[name]))
-        rest = {name: value for name, value in given.items() if not self._is_column(name, value)}
-        columns = {name: value for name, value in given.items() if name not in rest}
+        given: dict[str, Any] = json.loads(event.extra)
+        columns = {name: value for name, value in given.items() if self._is_column(name, value)}
+        rest = {name: value for name, value in given.items() if name not in columns}
         if rest:
-            own["extra"] = _ENCODER.encode(rest).decode()
-        return _ENCODER.encode({**own, **columns})
+            own["extra"] = events.extra_text(rest)
+        return msgspec.json.encode({**own, **columns})
 
     def _is_column(self, name: str, value: object) -> bool:
-        if name in self._columns:
-            return True
-        kind = _TYPES.get(type(value))
-        if kind is None or not self._can_be_added(name) or not self._holds(kind[0], value):
-            return False
-        self._columns[name] = self.added[name] = kind[0]
-        self._folded.add(name.lower())
-        return True
+        """Whether the value goes into a column, which is added where it is new."""
+        if name not in self._columns:
+            kind = _kind_of(value)
+            if kind is None or not self._can_be_added(name):
+                return False
+            self._columns[name] = self.added[name] = kind
+            self._folded.add(name.lower())
+        return value is None or _fits(self._columns[name], value)
 
     def _can_be_added(self, name: str) -> bool:
         return (
@@ -83,33 +75,26 @@ class Drift:
             and not is_own_name(name)
         )
 
-    def _fits(self, name: str, value: object) -> bool:
-        kind = self._columns[name]
-        if type(value) is int and pa.types.is_floating(kind):
-            return _is_exact(value)
-        same = type(value) in _TYPES and _TYPES[type(value)][0] == kind
-        return same and self._holds(kind, value)
 
-    @staticmethod
-    def _holds(kind: pa.DataType, value: object) -> bool:
-        return not pa.types.is_integer(kind) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+def _kind_of(value: object) -> pa.DataType | None:
+    """The type of a new column for this value; None where it is no column's."""
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, (int, float)):
+        if isinstance(value, float) or abs(value) <= _EXACT:
+            return pa.float64()
+        return pa.int64() if _fits(pa.int64(), value) else None  # an id, more likely than an amount
+    return pa.string() if isinstance(value, str) and _fits(pa.string(), value) else None
 
 
-def _is_exact(value: int) -> bool:
-    """Whether a fraction of double precision is this whole number."""
-    try:
-        return int(float(value)) == value
-    except OverflowError:
+def _fits(kind: pa.DataType, value: object) -> bool:
+    """Whether a column of this type holds exactly this value."""
+    if isinstance(value, str):
+        return bool(pa.types.is_string(kind)) and not _NO_CHARACTER.search(value)
+    if isinstance(value, bool) or pa.types.is_boolean(kind):
+        return isinstance(value, bool) and bool(pa.types.is_boolean(kind))
+    if not isinstance(value, (int, float)):
         return False
-
-
-def _misfit(name: str, kind: pa.DataType, value: object) -> str:
-    if type(value) is int and not pa.types.is_string(kind) and not pa.types.is_boolean(kind):
-        return f"A number that does not fit a column of `{_WORDS[kind]}` - at `$.{name}`"
-    return f"Expected `{_WORDS[kind]} | null`, got `{_word(value)}` - at `$.{name}`"
-
-
-def _word(value: object) -> str:
-    if type(value) in _TYPES:
-        return _TYPES[type(value)][1]
-    return "array" if isinstance(value, list) else "object"
+    if pa.types.is_floating(kind):
+        return isinstance(value, float) or abs(value) <= _EXACT or (abs(value) < 2**1023 and int(float(value)) == value)
+    return bool(pa.types.is_integer(kind)) and isinstance(value, int) and -(2**63) <= value < 2**63

@@ -42,7 +42,8 @@ def compare(stack: Stack, book: Book) -> None:
 
     :raises ChaosError: with what is wrong.
     """
-    _dead_letters(stack, book, _events(stack, book))
+    _events(stack, book)
+    _dead_letters(stack, book)
 
 
 def _rows(stack: Stack, folder: str, columns: list[str]) -> list[dict[str, Any]]:
@@ -52,9 +53,7 @@ def _rows(stack: Stack, folder: str, columns: list[str]) -> list[dict[str, Any]]
     return found
 
 
-def _events(stack: Stack, book: Book) -> set[str]:
-    """The names of all that is in bronze."""
-    found: set[str] = set()
+def _events(stack: Stack, book: Book) -> None:
     for topic, acknowledged in book.good.items():
         rows = _rows(stack, tables.FOLDERS[topic], [_NAMES[topic], "_kafka_partition", "_kafka_offset"])
         there = {row[_NAMES[topic]]: (row["_kafka_partition"], row["_kafka_offset"]) for row in rows}
@@ -64,11 +63,9 @@ def _events(stack: Stack, book: Book) -> set[str]:
             raise ChaosError(f"{topic}: {len(moved)} events are not under the offset that they were given: {moved[:5]}")
         if missing := acknowledged.keys() - there.keys():
             raise ChaosError(f"{topic}: {len(missing)} acknowledged events are not in the lake: {sorted(missing)[:5]}")
-        found |= there.keys()
-    return found
 
 
-def _dead_letters(stack: Stack, book: Book, landed: set[str]) -> None:
+def _dead_letters(stack: Stack, book: Book) -> None:
     place = ["_kafka_topic_id", "_kafka_partition", "_kafka_offset"]
     rows = _rows(stack, tables.DEAD_LETTERS_FOLDER, ["key", "value", "reason", *place])
     if twice := [at for at, n in Counter(tuple(row[c] for c in place) for row in rows).items() if n > 1]:
@@ -76,13 +73,7 @@ def _dead_letters(stack: Stack, book: Book, landed: set[str]) -> None:
     count = Counter(row["key"].decode() for row in rows)
     if wrong := {name: count[name] for name in book.bad if count[name] != 1}:
         raise ChaosError(f"{len(wrong)} bad messages are not in dead letters exactly once: {list(wrong.items())[:5]}")
-    places = {name: (name in landed, count[name]) for name in book.either}
-    if wrong_places := {name: at for name, at in places.items() if sum(at) != 1}:
-        raise ChaosError(
-            f"{len(wrong_places)} messages are not once in bronze or in dead letters: {list(wrong_places.items())[:5]}"
-        )
-    book.dead = sum(dead for _, dead in places.values())
-    known = {**book.unsure, **book.bad, **book.either}
+    known = {**book.unsure, **book.bad}
     if strangers := [name for name in count if name not in known]:
         raise ChaosError(f"{len(strangers)} dead letters that were no bad messages: {strangers[:5]}")
     for row in rows:

@@ -34,40 +34,32 @@ Place = tuple[int, int]
 
 
 class Message(NamedTuple):
-    """What is sent. ``name`` is its own: an event's id, or the key of a bad message. ``bad`` says why it is bad.
-
-    ``either``: it may land or be a dead letter, as the column that it needs has got this type or that.
-    """
+    """What is sent. ``name`` is its own: an event's id, or the key of a bad message. ``bad`` says why it is bad."""
 
     topic: str
     name: str
     key: bytes
     value: bytes | None
     bad: str = ""
-    either: bool = False
 
 
 @dataclass
 class Book:
-    """What was acknowledged: by topic the events' names with their places; by name those that are bad or may be."""
+    """What was acknowledged: by topic the events' names with their places; by name those that are bad."""
 
     good: dict[str, dict[str, Place]] = field(default_factory=lambda: {topic: {} for topic in events.TOPICS})
     bad: dict[str, bytes | None] = field(default_factory=dict)
-    either: dict[str, bytes | None] = field(default_factory=dict)
     unsure: dict[str, bytes | None] = field(default_factory=dict)
-    """Of the last two, those that were sent and not acknowledged: they may be in the log."""
-    dead: int = 0
-    """How many of ``either`` are dead letters; :func:`tests.faults.chaos.check.compare` counts them."""
+    """Of the bad, those that were sent and not acknowledged: they may be in the log."""
 
     @property
     def acknowledged(self) -> int:
         """Messages of all kinds."""
-        return sum(map(len, self.good.values())) + len(self.bad) + len(self.either)
+        return sum(map(len, self.good.values())) + len(self.bad)
 
     def counts(self) -> dict[str, int]:
         """How many messages there are of each kind."""
-        either = {"of one type or another": len(self.either), "of these dead letters": self.dead}
-        return {"acknowledged": self.acknowledged, "bad": len(self.bad), **either}
+        return {"acknowledged": self.acknowledged, "bad": len(self.bad)}
 
 
 def _changed(**fields: Any) -> Callable[[dict[str, Any], random.Random], bytes]:
@@ -90,11 +82,11 @@ BAD: dict[str, Callable[[dict[str, Any], random.Random], bytes | None]] = {
 }
 LARGE_BAD = "5 MB"
 NEW_FIELDS = {"mood": "calm", "tempo": 120, "live": True, "loudness": -7.5, "label": "of nobody", "disc": 2}
-"""Fields that nobody knows; each becomes a column, of this type for good."""
+"""Fields that nobody knows; each becomes a column."""
 ODD = (7, "seven", 0.5, True)
 ODD_EACH = 24
 """Messages that have the same unknown field, with values of several types: which of them becomes the column's is
-settled between the writers, each of which may have seen another first."""
+settled between the writers, each of which may have seen another first. The others stay in ``extra``."""
 
 
 def messages(seed: int) -> Iterator[Message]:
@@ -129,7 +121,7 @@ def messages(seed: int) -> Iterator[Message]:
             yield Message(topic, name, made.user_id.encode(), json.dumps({**fields, **more}).encode())
         elif place < 0.08:
             odd = {f"odd_{next(odds) // ODD_EACH}": rng.choice(ODD)}
-            yield Message(topic, name, name.encode(), json.dumps({**fields, **odd}).encode(), either=True)
+            yield Message(topic, name, name.encode(), json.dumps({**fields, **odd}).encode())
         else:
             yield Message(topic, name, made.user_id.encode(), events.encode(made))
 
@@ -181,15 +173,14 @@ class Feed(threading.Thread):
                 self._send(next(self._source))
 
     def _send(self, message: Message) -> None:
-        special = self.book.bad if message.bad else self.book.either if message.either else None
-        if special is not None:
+        if message.bad:
             self.book.unsure[message.name] = message.value
 
         def delivered(error: ck.KafkaError | None, sent: ck.Message) -> None:
             if error:
                 return
-            if special is not None:
-                special[message.name] = self.book.unsure.pop(message.name)
+            if message.bad:
+                self.book.bad[message.name] = self.book.unsure.pop(message.name)
             else:
                 self.book.good[message.topic][message.name] = (int(sent.partition()), int(sent.offset()))
 

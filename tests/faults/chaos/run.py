@@ -60,7 +60,6 @@ class Done:
         faults = [name for name in WEIGHTS if name not in around and (can_fill_disk or name != "disk full")]
         counts = {
             "zombies": self.zombies,
-            "dead letters of a type": self.messages["of these dead letters"],
             **{name: writers.get(name, 0) for name in ("met another's commit", "did not get through to the store")},
         }
         return [*places, *faults, *(name for name, n in counts.items() if not n)]
