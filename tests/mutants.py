@@ -87,7 +87,7 @@ MUTANTS = (
     ),
     Mutant(
         "an unknown field dropped",
-        [(f"{LAKE}/drift.py", 'own["extra"] = _ENCODER.encode(rest).decode()', "rest.clear()")],
+        [(f"{LAKE}/drift.py", 'own["extra"] = events.extra_text(rest)', "rest.clear()")],
         "tests/unit/test_decode.py",
     ),
     Mutant(

@@ -7,12 +7,13 @@ first. Every problem is reported in one message that names the variables.
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from playlake import failpoints
 from playlake.errors import UnavailableError, UsageError
+from playlake.paths import given_path
 
 PREFIX = "PLAYLAKE_"
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,6 +161,14 @@ class Settings(BaseSettings):
     )
     alert_on: Literal["all", "failure"] = Field("all", description="Which alerts are sent; the log has all of them.")
 
+    @field_validator("home", "inbox", "heartbeat")
+    @classmethod
+    def _as_given(cls, path: Path | None) -> Path | None:
+        try:
+            return None if path is None else given_path(path)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+
     @field_validator("s3_bucket")
     @classmethod
     def _is_bucket(cls, name: str) -> str:
@@ -204,10 +214,20 @@ class Settings(BaseSettings):
                 f"{PREFIX}KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} sends data and passwords in the clear:"
                 " the profile `cloud` needs SSL or SASL_SSL"
             )
+        if wrong := _unusable(str(self.home_path)):
+            problems.append(f"{PREFIX}HOME={str(self.home_path)!r} can't be used: {wrong}. Set it to another folder")
         if not _is_time_zone(self.time_zone):
             problems.append(f"{PREFIX}TIME_ZONE={self.time_zone[:40]!r} is no time zone: write one like Europe/Berlin")
         if self.s3_endpoint and not self.s3_endpoint.startswith(("http://", "https://")):
             problems.append(f"{PREFIX}S3_ENDPOINT must begin with http:// or https://")
+        elif self.s3_endpoint and not _is_address(self.s3_endpoint, port=False):
+            problems.append(f"{PREFIX}S3_ENDPOINT names no host, or no port from 1 to 65535: write http://host:port")
+        if self.kafka_bootstrap and not all(
+            _is_address(f"//{one.strip()}", port=True) for one in self.kafka_bootstrap.split(",")
+        ):
+            problems.append(f"{PREFIX}KAFKA_BOOTSTRAP is no list of servers: write host:port, with commas between")
+        if not self.listener.strip():
+            problems.append(f"{PREFIX}LISTENER={self.listener!r} is blank and can't name a listener")
         if self.redis_url and not self.redis_url.get_secret_value().startswith(("redis://", "rediss://")):
             problems.append(f"{PREFIX}REDIS_URL must begin with redis:// or rediss://")
         elif self.redis_url and not _has_port(self.redis_url.get_secret_value()):
@@ -228,7 +248,7 @@ class Settings(BaseSettings):
     @property
     def home_path(self) -> Path:
         """The home folder, absolute."""
-        return self.home.expanduser().resolve()
+        return self.home.resolve()
 
     def require_store(self) -> None:
         """See that there is an object store to talk to, before a client looks for one elsewhere.
@@ -250,12 +270,32 @@ class Settings(BaseSettings):
         }
 
 
+def _unusable(home: str) -> str | None:
+    """Why a program that we start can't work below this folder."""
+    if "?" in home:
+        return "DuckDB takes what stands before the question mark for the name of a file"
+    if any(not c.isprintable() for c in home):
+        return "it holds a character that can't be printed"
+    return None
+
+
 def _is_time_zone(name: str) -> bool:
+    """Whether Python and DuckDB both know the zone: ``localtime`` and ``posix/…`` are files of some machines only."""
+    return name == "UTC" or (name in _zones() and name != "localtime")
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def _is_address(url: str, *, port: bool) -> bool:
+    """Whether a URL names a host, and a port where it is to."""
     try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not there, a folder of zones, or no name at all
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and (parts.port is not None or not port) and " " not in url
+    except ValueError:
         return False
-    return True
 
 
 def _has_port(url: str) -> bool:

@@ -120,7 +120,7 @@ def test_a_checkpoint_that_can_not_be_made_stops_nothing(
         broken.setattr(sys, "executable", str(script))
         for n in range(2):
             often.append(rows(n), {"a": n or None}, {"a": n + 1})
-    assert "no checkpoint could be made" in capfd.readouterr().out
+    assert "no checkpoint could be made" in "".join(capfd.readouterr())  # a command before may have set up the log
     with pytest.raises(OSError, match=r"No files|Not a Delta table|not found") as told:
         checkpoint.make(f"{often.uri}-nowhere", storage_options(settings))
     assert len(str(told.value).splitlines()) == 1

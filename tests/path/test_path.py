@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
+import psutil
 import pyarrow.dataset as ds
 import pytest
+import redis
 from deltalake import DeltaTable
 
 from playlake.lake.options import storage_options
@@ -24,9 +27,15 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return history(tmp_path_factory.mktemp("export"))
 
 
+ODD = "[a, #b] 'c' \"d\" e\\f *{{g}} 5% $h;i"
+"""Each of these has a meaning to a program that is given the home's path."""
+
+
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    made = Cli(tmp_path_factory.mktemp("path") / "home")
+    folder = tmp_path_factory.mktemp("path") / ODD
+    folder.mkdir()
+    made = Cli(folder / "home")
     yield made
     made("down")
     assert made.processes() == []
@@ -58,6 +67,22 @@ def test_every_row_of_the_history_is_in_bronze(first: dict[str, Any], export: Pa
     assert first["gold"]["track_popularity"] == len({(r["artistName"], r["trackName"]) for r in rows})
     assert set(first["seconds"]) == {"up", "produce", "land", "build", "serve"}
     assert set(first["urls"]) == {"api", "dashboard"}
+
+
+def test_the_cache_has_its_configuration_whatever_the_home_is_called(running: Cli) -> None:
+    """Valkey took the path for a pattern, and ran without a password on all interfaces where none fitted."""
+    server = psutil.Process(running.pid("cache"))
+    assert {c.laddr.ip for c in server.net_connections("tcp") if c.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    url = running.settings().redis_url
+    assert url is not None
+    with redis.from_url(url.get_secret_value()) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
+    with redis.Redis(port=urlsplit(url.get_secret_value()).port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_dbt_by_hand_finds_the_file_whatever_the_home_is_called(running: Cli) -> None:
+    running("dbt", "test", "--select", "gold_counts_every_play")  # in a file made anew it would fail
 
 
 def test_importing_again_adds_nothing(running: Cli, export: Path) -> None:

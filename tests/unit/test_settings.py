@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from pydantic import ValidationError
 
 from playlake.errors import UsageError
-from playlake.settings import Settings, load_settings
+from playlake.paths import given_path
+from playlake.settings import Settings, _is_time_zone, load_settings
 
 SECRET = "hunter2-of-the-tests"
 
@@ -103,12 +106,42 @@ def test_wrong_values_do_not_hide_contradictions(monkeypatch: pytest.MonkeyPatch
         ),
         (remote(profile="cloud"), ["PLAYLAKE_KAFKA_SECURITY_PROTOCOL=PLAINTEXT"]),
         (remote(redis_url="redis://cache:notaport"), ["PLAYLAKE_REDIS_URL names no port"]),
+        (remote(kafka_bootstrap="broker"), ["PLAYLAKE_KAFKA_BOOTSTRAP is no list of servers"]),
+        (remote(kafka_bootstrap="broker:9092,"), ["PLAYLAKE_KAFKA_BOOTSTRAP is no list of servers"]),
+        (remote(s3_endpoint="http://"), ["PLAYLAKE_S3_ENDPOINT names no host"]),
+        (remote(s3_endpoint="https://store:90000"), ["PLAYLAKE_S3_ENDPOINT names no host, or no port"]),
+        ({"listener": "  "}, ["PLAYLAKE_LISTENER='  ' is blank"]),
+        ({"time_zone": "localtime"}, ["PLAYLAKE_TIME_ZONE='localtime' is no time zone"]),
+        ({"time_zone": "posix/Europe/Berlin"}, ["PLAYLAKE_TIME_ZONE"]),
+        ({"time_zone": "right/UTC"}, ["PLAYLAKE_TIME_ZONE"]),
+        ({"time_zone": "Europe"}, ["PLAYLAKE_TIME_ZONE"]),
+        ({"home": "what?/home"}, ["PLAYLAKE_HOME=", "DuckDB takes what stands before the question mark"]),
+        ({"home": "a\nb"}, ["PLAYLAKE_HOME=", "can't be printed"]),
+        ({"inbox": "~nobody-of-this-name/inbox"}, ["PLAYLAKE_INBOX: ~nobody-of-this-name/inbox names a home folder"]),
     ],
 )
 def test_contradictions(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], named: list[str]) -> None:
     set_all(monkeypatch, **values)
     text = problems()
     assert [name for name in named if name not in text] == []
+
+
+def test_duckdb_knows_every_time_zone_that_is_accepted() -> None:
+    accepted = [name for name in zoneinfo.available_timezones() if _is_time_zone(name)]
+    assert {"UTC", "Europe/Berlin", "Asia/Kolkata"} < set(accepted)
+    with duckdb.connect() as connection:
+        for name in accepted:
+            connection.execute(f"set timezone = '{name}'")
+
+
+@pytest.mark.parametrize("text", ["~/lake", "~//lake", "~/sub/../lake"])
+def test_paths_begin_at_the_home_folder_as_in_a_shell(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    set_all(monkeypatch, home=text, inbox=text, heartbeat=text)
+    settings = load_settings()
+    assert settings.home_path == Path("/home/somebody/lake")
+    assert {settings.inbox, settings.heartbeat} == {Path("/home/somebody") / text.removeprefix("~").strip("/")}
+    assert given_path(text) == settings.inbox
 
 
 def test_addresses_are_not_for_the_embedded_profile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from playlake.cli.common import (
     tell,
     warn,
 )
+from playlake.paths import given_path
 
 app = typer.Typer()
 
@@ -35,6 +36,8 @@ def demo(
         list[Path] | None,
         typer.Option(
             "--history",
+            parser=given_path,
+            metavar="PATH",
             help="Folder, files or zip of a Spotify export, instead of the simulator; can be given more than once.",
         ),
     ] = None,
@@ -81,10 +84,9 @@ def demo(
 
 
 def _split(given: Path) -> list[Path]:
-    """One path, or the several that ``make demo HISTORY="a b"`` hands over in one word."""
-    if given.exists() or " " not in str(given):
-        return [given]
-    return [Path(part) for part in str(given).split()]
+    """One path, or the several that ``make demo HISTORY="a b"`` hands over in one word: if all of them are there."""
+    parts = [given_path(part) for part in str(given).split()]
+    return parts if not given.exists() and all(part.exists() for part in parts) else [given]
 
 
 def _demo_table(data: dict[str, Any], serve: bool) -> Table:

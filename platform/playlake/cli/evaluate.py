@@ -15,6 +15,7 @@ from rich.table import Table
 
 from playlake.cli.common import Json, load, out, progress, show, table, warn
 from playlake.errors import PlaylakeError, UsageError
+from playlake.paths import given_path
 
 if TYPE_CHECKING:
     from playlake.recommend.evaluation import Evaluation
@@ -28,7 +29,12 @@ AS_SET, TUNED = "playlake", "playlake, tuned"
 @app.command()
 def evaluate(
     file: Annotated[
-        Path | None, typer.Argument(help="A CSV file user,item,count[,time]; without one, what the lake holds.")
+        Path | None,
+        typer.Argument(
+            parser=given_path,
+            metavar="[FILE]",
+            help="A CSV file user,item,count[,time]; without one, what the lake holds.",
+        ),
     ] = None,
     split: Annotated[
         str | None,

@@ -27,6 +27,7 @@ from playlake.cli.common import (
     warn,
 )
 from playlake.errors import UsageError
+from playlake.paths import given_path
 
 app = typer.Typer()
 
@@ -91,7 +92,10 @@ def _today() -> datetime:
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="Folder, files or zip of a Spotify account export.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(parser=given_path, metavar="PATHS...", help="Folder, files or zip of a Spotify account export."),
+    ],
     user: User = "me",
     json: Json = False,
 ) -> None:

@@ -20,6 +20,7 @@ from playlake import __version__, log
 from playlake.cli import cloud, demo, dlq, evaluate, intake, keeping, lake, models, serving, stack
 from playlake.cli.common import err, one_line, out
 from playlake.errors import PlaylakeError, UsageError, was_interrupted
+from playlake.paths import given_path
 
 app = typer.Typer(
     help="A listening lakehouse: Kafka to Delta on S3 exactly once, dbt, recommendations, API and dashboard.",
@@ -118,7 +119,7 @@ def _full_disk(error: PlaylakeError) -> str:
     """The reason behind many a server's silence, where it is: no room left in the home folder."""
     if isinstance(error, UsageError):
         return ""
-    home = Path(os.environ.get("PLAYLAKE_HOME", ".playlake"))
+    home = _home()
     try:
         free = shutil.disk_usage(home).free // (1024 * 1024)
     except OSError:
@@ -131,10 +132,19 @@ def _full_disk(error: PlaylakeError) -> str:
     )
 
 
+def _home() -> Path:
+    """The home folder, also where the settings can't be read."""
+    text = os.environ.get("PLAYLAKE_HOME", ".playlake")
+    try:
+        return given_path(text)
+    except UsageError:
+        return Path(text)
+
+
 def _unexpected(error: BaseException) -> NoReturn:
     note = ""
     try:
-        folder = Path(os.environ.get("PLAYLAKE_HOME", ".playlake")) / "logs"
+        folder = _home() / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
         path.write_text("".join(traceback.format_exception(error)))

@@ -180,7 +180,7 @@ class EmbeddedStack:
     def _start_once(self, name: str, state: State) -> None:
         launch = self._launch(name, state)
         log = self.home.log(name)
-        child = process.start(name, launch.command, home=self.home.path, log=log, env=launch.env)
+        child = process.start(name, launch.command, home=self.home.path, log=log, env=launch.env, stdin=launch.stdin)
         state.processes[name] = Recorded.of(name, child.pid)
         self.home.save(state)
         settings = with_addresses(self._settings, state, self.home.keys())
@@ -208,10 +208,10 @@ class EmbeddedStack:
         data = self.home.data / name
         if name == "store":
             sockets.clear(state.ports)
-            return servers.store(data, self.home.run, self.home.make_sockets(), state.ports, keys)
+            return servers.store(self.home.path, data, self.home.run, self.home.make_sockets(), state.ports, keys)
         if name == "broker":
             return servers.broker(state.ports["broker"], state.ports["s3"], keys)
-        return servers.cache(data, self.home.run, state.ports["cache"], keys)
+        return servers.cache(self.home.run, state.ports["cache"], keys)
 
     def _stop(self, state: State, names: list[str]) -> None:
         for name in names:

@@ -78,14 +78,15 @@ def start(
     log: Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that Ctrl-C in this terminal reaches us and not it."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, (stdin or Path(os.devnull)).open("rb") as given:
         try:
             child = subprocess.Popen(
                 list(command),
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -28,6 +28,8 @@ class Launch:
 
     command: list[str]
     env: dict[str, str]
+    stdin: Path | None = None
+    """What it reads as standard input."""
 
 
 def _program(path: Path, wheel: str) -> str:
@@ -65,8 +67,13 @@ def write_private(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def store(data: Path, run: Path, sockets: Path, ports: Mapping[str, int], keys: Mapping[str, str]) -> Launch:
-    """SeaweedFS with its S3 gateway: no telemetry, loopback only, unused gateways off."""
+def store(
+    home: Path, data: Path, run: Path, sockets: Path, ports: Mapping[str, int], keys: Mapping[str, str]
+) -> Launch:
+    """SeaweedFS with its S3 gateway: no telemetry, loopback only, unused gateways off.
+
+    :param home: where it runs. Paths are relative to it: SeaweedFS takes a comma for the end of one.
+    """
     data.mkdir(parents=True, exist_ok=True)
     identity = {
         "name": "playlake",
@@ -79,7 +86,7 @@ def store(data: Path, run: Path, sockets: Path, ports: Mapping[str, int], keys: 
         weed(),
         "-logtostderr=true",
         "server",
-        f"-dir={data}",
+        f"-dir={data.relative_to(home)}",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",
@@ -100,7 +107,7 @@ def store(data: Path, run: Path, sockets: Path, ports: Mapping[str, int], keys: 
         "-s3",
         f"-s3.port={ports['s3']}",
         f"-s3.port.grpc={ports['s3_grpc']}",
-        f"-s3.config={config}",
+        f"-s3.config={config.relative_to(home)}",
         f"-s3.localSocket={sockets}/s3.sock",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
@@ -134,14 +141,16 @@ def broker(port: int, s3_port: int, keys: Mapping[str, str]) -> Launch:
     return Launch(command, env)
 
 
-def cache(data: Path, run: Path, port: int, keys: Mapping[str, str]) -> Launch:
-    """Valkey: in memory only, a bounded cache, its password in a private file and not on the command line."""
-    data.mkdir(parents=True, exist_ok=True)
+def cache(run: Path, port: int, keys: Mapping[str, str]) -> Launch:
+    """Valkey: in memory only, a bounded cache, its password in a private file and not on the command line.
+
+    It reads the file as standard input. The name of one it would take for a pattern, and where none fits (``[``), it
+    would run without a configuration: on all interfaces, without a password.
+    """
     config = run / "valkey.conf"
     lines = [
         f"bind {LOOPBACK}",
         f"port {port}",
-        f'dir "{data}"',
         f"requirepass {keys['redis_password']}",
         'save ""',
         "appendonly no",
@@ -152,4 +161,4 @@ def cache(data: Path, run: Path, port: int, keys: Mapping[str, str]) -> Launch:
         "set-proc-title no",
     ]
     write_private(config, "\n".join(lines) + "\n")
-    return Launch([valkey(), str(config)], {})
+    return Launch([valkey(), "-"], {}, config)

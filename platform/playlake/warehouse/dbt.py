@@ -110,9 +110,16 @@ def by_hand(
 ) -> int:
     """Run a dbt command with its own output; returns its exit code. ``variables`` as in :func:`run`."""
     out = sys.stderr if quiet else None
-    env = {**_environment(settings, where), **variables}
+    inside = "#" in str(where.folder)  # dbt-duckdb takes it for the end of a path
+    env = {**_environment(settings, where, inside=inside), **variables}
     with parsed.by_hand(where.target_path):
-        return subprocess.run(_command(_BY_HAND, where, arguments), env=env, stdout=out, check=False).returncode
+        return subprocess.run(
+            _command(_BY_HAND, where, arguments),
+            env=env,
+            stdout=out,
+            cwd=where.folder if inside else None,
+            check=False,
+        ).returncode
 
 
 def passed(results: Sequence[dict[str, Any]]) -> int:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from playlake.errors import UsageError
+from playlake.paths import given_path
 from playlake.settings import Settings
 
 PREFIX = "SNOWFLAKE_"
@@ -97,7 +98,7 @@ class Snowflake(BaseSettings):
     def key_file(self, settings: Settings) -> Path:
         """Where the builds' private key is, or will be."""
         if self.private_key_file:
-            return self.private_key_file.expanduser().resolve()
+            return given_path(self.private_key_file).resolve()
         return settings.home_path / "run" / "snowflake_key.p8"
 
     def require_account(self) -> str:
