@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Path, Response
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 
 from playlake import __version__
 from playlake.cache import RedisCache
@@ -16,6 +17,21 @@ from playlake.recommend import Recommender
 from playlake.settings import Settings, load_settings
 from playlake.warehouse.build import folder
 from playlake.warehouse.reader import GoldReader
+
+
+class _AnyText(Convertor[str]):
+    """The rest of a path, whatever is in it: Starlette's own ends at a line break."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_text", _AnyText())
 
 
 class Track(BaseModel):
@@ -67,11 +83,16 @@ def create(settings: Settings | None = None) -> FastAPI:
         # The pages of these load their scripts from elsewhere; /openapi.json describes the service without.
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # an id may end in a slash
     )
 
-    @app.get("/recommendations/{track_id}", responses={404: {"description": "No such track in the current build"}})
+    @app.get(
+        "/recommendations/{track_id:any_text}", responses={404: {"description": "No such track in the current build"}}
+    )
     def recommendations(
-        track_id: Annotated[str, Path(max_length=4096, description="A track id, as in gold.track_popularity")],
+        track_id: Annotated[
+            str, Path(max_length=4096, description="A track id, as in gold.track_popularity, percent-encoded")
+        ],
         response: Response,
     ) -> Answer:
         """Ten tracks that go with a track."""

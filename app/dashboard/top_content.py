@@ -46,6 +46,13 @@ def _bars(found: pd.DataFrame, label: str, detail: str | None) -> alt.Chart:
 def show() -> None:
     """Draw the page."""
     st.title("Top Content")
+    unnamed = rows("unnamed")
+    if not unnamed.empty and unnamed.iloc[0].plays:
+        found = unnamed.iloc[0]
+        st.caption(
+            f"{int(found.plays):,} plays ({found.hours:,.1f} h) are not named by the source: they count as listening,"
+            " and are in none of these lists."
+        )
     for tab, (query, label, detail) in zip(
         st.tabs(["Tracks", "Artists", "Albums"]),
         [("top_tracks", "track", "artist"), ("top_artists", "artist", None), ("top_albums", "album", "artist")],

@@ -54,6 +54,16 @@
 
 {% macro snowflake__came_since(topic) -%} {{ return(source('bronze', topic)) }} {%- endmacro %}
 
+{# A text in Unicode's composed form (NFC). Snowflake has no function for it: there, letters that are written with
+   combining marks stay other letters. #}
+{% macro composed(text) -%}
+    {{ return(adapter.dispatch('composed', 'spotify_analytics')(text)) }}
+{%- endmacro %}
+
+{% macro default__composed(text) -%} nfc_normalize({{ text }}) {%- endmacro %}
+
+{% macro snowflake__composed(text) -%} {{ text }} {%- endmacro %}
+
 {# Now, as an instant. Not named current_timestamp: dbt has a macro of that name, without a zone. #}
 {% macro now_utc() -%}
     {{ return(adapter.dispatch('now_utc', 'spotify_analytics')()) }}

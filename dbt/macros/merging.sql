@@ -6,11 +6,6 @@
    that fits that play best of its source: so two rows of one source never become one, however close they are, and what
    is left over stays a play of its own. docs/adr/0011 says why this way. #}
 
-{# The name of a track across sources, whose ids differ. #}
-{% macro track_key(of='') -%}
-    lower(trim({{ of }}artist_name)) || chr(31) || lower(trim({{ of }}track_name))
-{%- endmacro %}
-
 {# A play's time, ms since 1970: from its start to its end as far as they are known. #}
 {% macro span_start() -%}
     coalesce(

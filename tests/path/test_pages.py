@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,21 @@ TOP_CONTENT = "from app.dashboard import top_content\ntop_content.show()\n"
 
 
 @pytest.fixture(scope="module")
-def built(cli: Cli) -> Cli:
-    """A lake with a published build."""
+def built(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A lake with a published build, two plays of which have no name."""
+    rows = [
+        {
+            "endTime": f"2026-01-01 10:0{n}",
+            "artistName": "Unknown Artist",
+            "trackName": "Unknown Track",
+            "msPlayed": 10**6,
+        }
+        for n in range(2)
+    ]
+    export = tmp_path_factory.mktemp("export") / "StreamingHistory0.json"
+    export.write_text(json.dumps(rows))
     cli("simulate", "--plays", "1000", "--listeners", "8")
+    cli("import", str(export))
     cli("land", "--until-idle")
     cli("build")
     return cli
@@ -58,7 +71,7 @@ def test_overview_shows_the_figures_of_gold(built: Cli, monkeypatch: pytest.Monk
         "Artists": f"{total['unique_artists']:,}",
         "Listeners": f"{total['listeners']:,}",
     }
-    assert page.metric[0].value == "1,000"
+    assert page.metric[0].value == "1,002"
     assert "build 1" in page.sidebar.caption[0].value
 
 
@@ -70,6 +83,8 @@ def test_top_content_lists_what_gold_lists(built: Cli, monkeypatch: pytest.Monke
     assert [tab.label for tab in page.tabs] == ["Tracks", "Artists", "Albums"]
     [table] = page.tabs[0].dataframe
     assert list(table.value["track"][:10]) == [row["track"] for row in best]
+    assert "Unknown Track" not in set(table.value["track"])
+    assert page.caption[0].value.startswith("2 plays (0.6 h) are not named by the source")
 
 
 @pytest.mark.parametrize("script", [None, TOP_CONTENT])

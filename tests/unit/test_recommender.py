@@ -38,6 +38,8 @@ class DictGold:
         if name == "build":
             return [{"version": self.number, "built_at": None}]
         track = parameters["track_id"]
+        if name == "alias":
+            return [{"track_id": track.removeprefix("former-")}] if track.startswith("former-") else []
         if name == "track":
             return [self._named(track) | {"play_count": 3}] if track in self.similar else []
         assert name == "similar_tracks"
@@ -100,6 +102,14 @@ def test_a_build_published_while_answering(gold: DictGold, cache: DictCache, mom
     assert later is not None
     assert (later.version, later.track_name) == (2, "a of 2")
     assert [r.track_name for r in later.recommendations] == ["d of 2"]
+
+
+def test_an_id_of_an_earlier_release_leads_to_the_track(gold: DictGold, cache: DictCache) -> None:
+    recommender = Recommender(gold, cache)
+    now, _ = recommender.similar("a")
+    assert recommender.similar("former-a") == (now, False)
+    assert recommender.similar("former-a") == (now, True)
+    assert recommender.similar("former-nobody") == (None, False)
 
 
 def test_an_unknown_track_is_none_and_not_cached(gold: DictGold, cache: DictCache) -> None:

@@ -1,8 +1,7 @@
 with artists as (
     select distinct kind, basket, artist_name as item
     from {{ ref('track_baskets') }}
-    -- Without a name it is nobody.
-    where artist_name <> ''
+    where {{ is_artist_named() }}
 ),
 
 baskets as (

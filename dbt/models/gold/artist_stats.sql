@@ -1,10 +1,14 @@
+with {{ spellings('artists', 'artist_name') }}
+
 select
-    artist_name,
-    cast(sum(play_count) as bigint) as play_count,
-    count(distinct user_id) as unique_listeners,
-    count(distinct track_id) as unique_tracks,
-    sum(listened_ms) / cast(60000 as double) as total_minutes_listened,
-    min(first_played_at) as first_played_at,
-    max(last_played_at) as last_played_at
-from {{ ref('play_totals') }}
-group by artist_name
+    artists.artist_name,
+    cast(sum(totals.play_count) as bigint) as play_count,
+    count(distinct totals.user_id) as unique_listeners,
+    count(distinct totals.track_id) as unique_tracks,
+    sum(totals.listened_ms) / cast(60000 as double) as total_minutes_listened,
+    min(totals.first_played_at) as first_played_at,
+    max(totals.last_played_at) as last_played_at
+from {{ ref('play_totals') }} as totals
+inner join artists on totals.artist_name = artists.spelling
+where {{ is_artist_named('totals.artist_name') }}
+group by artists.artist_name

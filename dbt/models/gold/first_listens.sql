@@ -9,7 +9,7 @@ with firsts as (
         cast(sum(play_count) as bigint) as play_count,
         cast(sum(heard_plays) as bigint) as heard_plays
     from {{ ref('play_totals') }} as plays
-    where {{ has_changed(['user_id', 'track_id']) }}
+    where {{ has_changed(['user_id', 'track_id']) }} and {{ is_named() }}
     group by user_id, track_id
 ),
 

@@ -48,8 +48,8 @@ select
     max(played_at) as last_played_at,
     min(played_date) as date,
     count(*) as total_plays,
-    count(distinct track_id) as unique_tracks,
-    count(distinct artist_name) as unique_artists,
+    count(distinct case when {{ is_named() }} then track_id end) as unique_tracks,
+    count(distinct case when {{ is_artist_named() }} then {{ name_key('artist_name') }} end) as unique_artists,
     coalesce(sum(listened_ms), 0) / cast(60000 as double) as total_minutes_listened,
     count(case when skipped then 1 end) as skips
 from numbered

@@ -6,5 +6,5 @@ select
     cast(sum(skips) as bigint) as skips,
     cast(sum(skips) as double) / sum(plays_with_skip_known) as skip_rate
 from {{ ref('play_totals') }}
-where plays_with_skip_known > 0
+where plays_with_skip_known > 0 and {{ is_named() }}
 group by track_id

@@ -27,7 +27,8 @@ plays as (
         plays.played_date,
         plays.event_id,
         plays.listened_ms,
-        plays.skipped
+        plays.skipped,
+        {{ is_named('plays.') }} as is_named
     from {{ ref('counted_plays') }} as plays
     inner join listeners on plays.user_id = listeners.user_id and plays.played_at >= listeners.since
     where plays.played_at >= (select min(earliest.since) from listeners as earliest)
@@ -40,6 +41,7 @@ gaps as (
         played_at,
         played_date,
         event_id,
+        is_named,
         case
             when {{ silence_ms() }} > {{ var('session_gap_minutes') }} * 60000 then 1
             else 0
@@ -58,6 +60,8 @@ session_plays as (
             partition by user_id order by played_at, event_id rows between unbounded preceding and current row
         ) as session_number
     from gaps
+    -- What has no name is no track, but no silence either.
+    qualify is_named
 ),
 
 {% endif %}

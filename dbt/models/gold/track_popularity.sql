@@ -1,4 +1,6 @@
-with totals as (
+with {{ spellings('artists', 'artist_name') }},
+
+totals as (
     select
         track_id,
         cast(sum(play_count) as bigint) as play_count,
@@ -6,6 +8,7 @@ with totals as (
         sum(listened_ms) / nullif(cast(sum(plays_with_length) as double), 0) as avg_listen_duration,
         max(last_played_at) as last_played_at
     from {{ ref('play_totals') }}
+    where {{ is_named() }}
     group by track_id
 ),
 
@@ -20,10 +23,11 @@ named as (
 select
     totals.track_id,
     named.track_name,
-    named.artist_name,
+    artists.artist_name,
     totals.play_count,
     totals.unique_listeners,
     totals.avg_listen_duration,
     totals.last_played_at
 from totals
 inner join named on totals.track_id = named.track_id
+inner join artists on named.artist_name = artists.spelling

@@ -4,8 +4,8 @@ select
     user_id,
     date,
     count(*) as total_plays,
-    count(distinct track_id) as unique_tracks,
-    count(distinct artist_name) as unique_artists,
+    count(distinct case when {{ is_named() }} then track_id end) as unique_tracks,
+    count(distinct case when {{ is_artist_named() }} then {{ name_key('artist_name') }} end) as unique_artists,
     coalesce(sum(listened_ms), 0) / cast(60000 as double) as total_minutes_listened,
     avg(cast(duration_ms as double)) as avg_track_duration_ms
 from {{ ref('counted_plays') }} as plays

@@ -6,7 +6,8 @@ with landed as (
         event_id,
         user_id,
         event_type,
-        track_id,
+        track_id as landed_track_id,
+        {{ track_id_of() }} as track_id,
         track_name,
         artist_name,
         album_name,
@@ -65,7 +66,7 @@ fresh as (
 ),
 
 {% set columns %}
-    event_id, user_id, event_type, track_id, track_name, artist_name, album_name, duration_ms, played_at, device_type,
+    event_id, user_id, event_type, landed_track_id, track_id, track_name, artist_name, album_name, duration_ms, played_at, device_type,
     ms_played, started_at, ended_at, time_precision_s, source, skipped, reason_end, _kafka_topic, _kafka_topic_id,
     _kafka_partition, _kafka_offset, _kafka_timestamp, played_date, is_duration_unknown, is_album_unknown,
     is_device_unknown, invalid_reason, processed_at, _first_build
@@ -104,7 +105,11 @@ events as (
     from fresh
     {% if several %}
     union all
-    select {{ columns }}, master_event_id, listened_ms, false
+    select
+        {{ columns | replace('landed_track_id', 'coalesce(former_track_id, track_id)') }},
+        master_event_id,
+        listened_ms,
+        false
     from neighbours
     {% endif %}
 ),
@@ -168,6 +173,7 @@ flagged as (
 
 select
     {{ silver_event_columns() }},
+    case when landed_track_id <> track_id then landed_track_id end as former_track_id,
     _kafka_topic,
     _kafka_timestamp,
     invalid_reason,

@@ -57,6 +57,8 @@ class Recommender:
     def similar(self, track_id: str) -> tuple[Recommendations | None, bool]:
         """Recommendations for a track (None: no such track), and whether they came from the cache.
 
+        :param track_id: its id, or one that an earlier release gave it.
+
         :raises UnavailableError: before the first build, or where no build stays long enough to be read.
         """
         for _ in range(_ATTEMPTS):
@@ -65,14 +67,16 @@ class Recommender:
             if cached is not None:
                 return cached, True
             found = self._gold.query("track", track_id=track_id)
-            rows = self._gold.query("similar_tracks", track_id=track_id, most=MOST) if found else []
+            if not found and (alias := self._gold.query("alias", track_id=track_id)):
+                found = self._gold.query("track", track_id=alias[0]["track_id"])
+            rows = self._gold.query("similar_tracks", track_id=found[0]["track_id"], most=MOST) if found else []
             built = int(self._gold.query("build")[0]["version"])
             if built != version or self._gold.version() != version:
                 continue  # a build was published in between: its rows and the ones before are not to be mixed
             if not found:
                 return None, False
             answer = Recommendations(
-                track_id,
+                found[0]["track_id"],
                 found[0]["track_name"],
                 found[0]["artist_name"],
                 built,

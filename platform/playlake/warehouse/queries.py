@@ -52,6 +52,11 @@ QUERIES: dict[str, str] = {
         from gold.track_popularity
         where track_id = $track_id
     """,
+    "alias": "select track_id from gold.track_aliases where former_track_id = $track_id",
+    "unnamed": """
+        select coalesce(sum(play_count), 0)::bigint as plays, coalesce(sum(total_minutes_listened), 0) / 60 as hours
+        from gold.unnamed_plays
+    """,
     "similar_tracks": """
         select similar_track_id as track_id, similar_track_name as track_name, similar_artist_name as artist_name,
             score, rank
@@ -62,3 +67,6 @@ QUERIES: dict[str, str] = {
     """,
     "build": "select version, built_at from build_info",
 }
+
+LATER = ("alias", "unnamed")
+"""Queries on tables that builds of earlier releases have not got; of such a build they find nothing."""

@@ -10,7 +10,7 @@ import duckdb
 
 from playlake.errors import UnavailableError
 from playlake.warehouse.publish import Current, current
-from playlake.warehouse.queries import QUERIES
+from playlake.warehouse.queries import LATER, QUERIES
 
 
 class GoldReader:
@@ -36,7 +36,12 @@ class GoldReader:
         :raises UnavailableError: before the first build.
         """
         with self._current_cursor() as cursor:
-            result = cursor.execute(QUERIES[name], parameters or None)
+            try:
+                result = cursor.execute(QUERIES[name], parameters or None)
+            except duckdb.CatalogException:
+                if name in LATER:
+                    return []
+                raise
             columns = [c[0] for c in result.description]
             return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
 
