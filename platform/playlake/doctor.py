@@ -38,6 +38,7 @@ def examine(settings: Settings) -> list[Check]:
         ("home folder", lambda: _home(settings)),
         ("disk", lambda: _disk(settings)),
         ("servers", lambda: _servers(settings)),
+        ("transactions", lambda: _transactions(settings)),
     ]
     return [_checked(name, check) for name, check in checks]
 
@@ -100,3 +101,7 @@ def _servers(settings: Settings) -> str:
         raise PlaylakeError(f"{', '.join(crashed)} crashed: `playlake up` starts them again, the logs say why")
     running = [r["name"] for r in rows if r["state"] == "running"]
     return f"running: {', '.join(running)}" if running else "not started"
+
+
+def _transactions(settings: Settings) -> str:
+    return servers.ABORTED if settings.profile == "embedded" else "messages of aborted transactions never land"

@@ -12,6 +12,12 @@ from playlake.lake import tables
 from playlake.lake.positions import landed
 from playlake.settings import Settings
 
+WITHHELD = (
+    "A producer began a transaction and did not end it: the messages land once it is committed, aborted, or the broker"
+    " ends it (transaction.timeout.ms). End that producer's transaction, or abort it (kafka-transactions.sh abort)."
+)
+"""What is to be done about messages that an open transaction withholds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -19,6 +25,8 @@ class Pending:
 
     messages: dict[str, int]
     oldest_s: float | None
+    withheld: list[broker.Withheld] = field(default_factory=list)
+    """What open transactions keep from every reader; it is not among ``messages``."""
 
     @property
     def total(self) -> int:
@@ -35,11 +43,24 @@ def pending(settings: Settings) -> Pending:
         topics = admin.topics(events.TOPICS)
     positions = landed(settings, topics)
     found = broker.waiting(settings, positions) if positions else {}
+    withheld = broker.open_transactions(settings, positions) if positions else []
+    of_no_use = {broker.TopicPartition(w.topic, w.partition): w.end - w.first for w in withheld}
     messages = dict.fromkeys(events.TOPICS, 0)
     for tp, waits in found.items():
-        messages[tp.topic] += waits.messages
+        messages[tp.topic] += max(0, waits.messages - of_no_use.get(tp, 0))
     oldest = min((w.oldest_ms for w in found.values()), default=None)
-    return Pending(messages, None if oldest is None else max(0.0, time.time() - oldest / 1000))
+    return Pending(messages, None if oldest is None else max(0.0, time.time() - oldest / 1000), withheld)
+
+
+def withheld(settings: Settings) -> list[broker.Withheld]:
+    """What open transactions keep from every reader.
+
+    :raises UnavailableError: when the broker is away.
+    """
+    with broker.Admin(settings) as admin:
+        topics = admin.topics(events.TOPICS)
+    partitions = [broker.TopicPartition(name, p) for name, info in topics.items() for p in range(info.partitions)]
+    return broker.open_transactions(settings, partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +120,9 @@ def arrived(settings: Settings, since: Mapping[str, int]) -> Arrived:
 
 def staleness(settings: Settings, found: Pending) -> str | None:
     """What is to be said if something waits in Kafka for longer than ``max_lag_s``; None if nothing does."""
+    late = [w for w in found.withheld if time.time() - w.since_ms / 1000 > settings.max_lag_s]
+    if late:
+        return f"The lake is stale: {late[0]}. {WITHHELD}"
     if found.oldest_s is None or found.oldest_s <= settings.max_lag_s:
         return None
     return (

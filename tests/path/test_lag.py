@@ -17,6 +17,7 @@ def test_status_shows_what_waits_to_land(cli: Cli) -> None:
         "pending": 0,
         "by_topic": dict.fromkeys(events.TOPICS, 0),
         "oldest_s": None,
+        "withheld": [],
     }
     began = time.time()
     with Producer(cli.settings()) as producer:

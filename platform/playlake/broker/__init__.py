@@ -7,6 +7,7 @@ from playlake.broker.consume import Consumer
 from playlake.broker.offsets import log_starts, read_offsets
 from playlake.broker.polled import Polled
 from playlake.broker.produce import Producer
+from playlake.broker.transactions import Withheld, open_transactions
 from playlake.broker.waiting import Waiting, waiting
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "TopicInfo",
     "TopicPartition",
     "Waiting",
+    "Withheld",
     "log_starts",
+    "open_transactions",
     "read_offsets",
     "waiting",
     "withheld",

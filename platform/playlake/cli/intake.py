@@ -143,6 +143,7 @@ def land(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    from playlake import quality
     from playlake.heartbeat import Heartbeat
     from playlake.lake.writer import Writer
     from playlake.lean import with_jemalloc
@@ -179,5 +180,12 @@ def land(
         say("joining")
         with kept_short(settings):
             landed = writer.run(for_s=for_, until_idle=until_idle)
+    held = quality.withheld(settings) if until_idle else []
     rows = [*landed.rows.items(), ("dead letters", landed.dead_letters)]
-    show(json, asdict(landed), table("topic", "rows", rows=rows))
+    data = {**asdict(landed), "withheld": [w.as_dict() for w in held]}
+    show(json, data, table("topic", "rows", rows=rows))
+    for one in held:
+        warn(str(one))
+    if held:
+        warn(quality.WITHHELD)
+        raise typer.Exit(1)

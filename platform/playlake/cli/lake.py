@@ -44,6 +44,7 @@ def lake_verify(json: Json = False) -> None:
             {**asdict(p), "topic": p.name, "expired_ranges": p.expired_ranges[:SAMPLE]} for p in report.partitions
         ],
         "findings": [asdict(f) for f in report.findings],
+        "withheld": [w.as_dict() for w in report.withheld],
     }
     rows = [
         (p.name, str(p.partition), p.in_log, p.in_bronze, p.in_dead_letters, p.lost, p.expired, p.doubled, p.pending)
@@ -94,6 +95,7 @@ def lake_acknowledge(
 
 def _say(report: Report) -> None:
     """What the table does not show."""
+    from playlake import quality
     from playlake.lake.verify.report import SAMPLE
 
     for p in report.partitions:
@@ -113,6 +115,10 @@ def _say(report: Report) -> None:
                 f"{p.name}/{p.partition}: the broker claims {p.unread:,} more offsets that it does not give"
                 " (never acknowledged, or lost by it)"
             )
+    for one in report.withheld:
+        out.print(str(one))
+    if report.withheld:
+        out.print(quality.WITHHELD)
     for finding in report.findings:
         out.print(f"{finding.path}: {finding.what}")
     if report.orphans.files:
@@ -132,7 +138,8 @@ def _say(report: Report) -> None:
         out.print("The lake is not whole. What to do is told in docs/lake.md under Verify.")
     out.print(
         f"{report.files:,} file{plural}; {report.lost} lost, {report.expired} expired, {report.doubled} doubled,"
-        f" {report.unreadable} unreadable, {report.misplaced} misplaced, {len(report.log_faults)} faults of logs."
+        f" {report.unreadable} unreadable, {report.misplaced} misplaced, {len(report.log_faults)} faults of logs"
+        + (f", {sum(w.messages for w in report.withheld):,} withheld." if report.withheld else ".")
     )
 
 
@@ -151,10 +158,18 @@ def lake_pending(
         say("looking at log and lake")
         found = quality.pending(settings)
     problem = quality.staleness(settings, found) if check else None
-    data = {"pending": found.total, "by_topic": found.messages, "oldest_s": found.oldest_s, "problem": problem}
+    data = {
+        "pending": found.total,
+        "by_topic": found.messages,
+        "oldest_s": found.oldest_s,
+        "withheld": [w.as_dict() for w in found.withheld],
+        "problem": problem,
+    }
     show(json, data, table("topic", "pending", rows=found.messages.items()))
     if found.oldest_s is not None and not json:
         out.print(f"The oldest has waited for {found.oldest_s:,.0f} s.")
+    for one in found.withheld:
+        warn(str(one))
     _fail(problem)
 
 

@@ -26,13 +26,15 @@ _LAG_SECONDS = 20.0
 def up(json: Json = False) -> None:
     """Start the embedded servers: broker, object store, cache."""
     from playlake.stack import EmbeddedStack
+    from playlake.stack.servers import ABORTED
 
     stack = EmbeddedStack(load())
     with progress() as say:
         done = stack.up(on_progress=say)
     rows = stack.status()
-    text = _status_table(rows)
-    show(json, {**asdict(done), "servers": rows}, text)
+    show(json, {**asdict(done), "servers": rows, "note": ABORTED}, _status_table(rows))
+    if not json:
+        out.print(ABORTED)
 
 
 @app.command()
@@ -110,16 +112,21 @@ def _lag(look: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str | None
         return None, f"`playlake lake pending` ended with {look.returncode}"
     if look.returncode:
         return None, str(found.get("error"))
-    return {name: found[name] for name in ("pending", "by_topic", "oldest_s")}, None
+    return {name: found[name] for name in ("pending", "by_topic", "oldest_s", "withheld")}, None
 
 
 def _lag_text(lag: dict[str, Any] | None, why: str | None) -> str:
     if lag is None:
         return f"Waiting to land: unknown ({why})."
+    held = "".join(
+        f"\nWithheld by an open transaction: {w['messages']:,} messages of {w['topic']}/{w['partition']} since"
+        f" {w['since']}. They land when it ends."
+        for w in lag["withheld"]
+    )
     if not lag["pending"]:
-        return "Waiting to land: nothing."
+        return f"Waiting to land: nothing.{held}"
     topics = ", ".join(f"{topic} {count:,}" for topic, count in lag["by_topic"].items() if count)
-    return f"Waiting to land: {lag['pending']:,} messages ({topics}), the oldest for {lag['oldest_s']:,.0f} s."
+    return f"Waiting to land: {lag['pending']:,} messages ({topics}), the oldest for {lag['oldest_s']:,.0f} s.{held}"
 
 
 def _status_table(rows: list[dict[str, Any]]) -> Table:

@@ -16,6 +16,12 @@ from playlake.stack.ports import LOOPBACK
 SERVERS = ("store", "broker", "cache")
 """In the order in which they start: the broker keeps its log on the store."""
 
+ABORTED = (
+    "The embedded broker (Tansu) gives readers the messages of aborted transactions too, so they land. A producer that"
+    " aborts transactions wants the containers' stack or another Kafka."
+)
+"""What a person who produces to the embedded broker must know."""
+
 KAFKA_LOG_BUCKET = "playlake-kafka-log"
 """Bucket in which Tansu keeps its log, so that it lasts as long as the object store."""
 

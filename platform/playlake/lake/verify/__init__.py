@@ -34,6 +34,9 @@ def verify(settings: Settings, sql: Sql, *, on_progress: Callable[[str], None] |
     # A writer may be at work, so what is looked at later must never be behind what was looked at before: the log, each
     # table's version (rows and positions are of one), the dead letters, which are buried before their neighbours.
     logs = _logs(settings, say)
+    report.withheld = broker.open_transactions(
+        settings, [broker.TopicPartition(log.topic, partition) for log in logs.values() for partition in log.offsets]
+    )
     store = Store(settings)
     try:
         _compare(settings, sql, store, logs, report, say)

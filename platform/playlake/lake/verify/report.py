@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from playlake.broker import Withheld
+
 SAMPLE = 5
 """Offsets named of each kind of finding."""
 
@@ -77,6 +79,8 @@ class Report:
     misplaced_files: list[FileFinding] = field(default_factory=list)
     orphans: Orphans = field(default_factory=Orphans)
     files: int = 0
+    withheld: list[Withheld] = field(default_factory=list)
+    """What open transactions keep from every reader: whether it lands is not known."""
 
     @property
     def lost(self) -> int:
@@ -120,5 +124,5 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing at all is wrong."""
-        return not self.findings and all(p.healthy for p in self.partitions)
+        """Whether nothing at all is wrong, and nothing is withheld that could be."""
+        return not self.findings and not self.withheld and all(p.healthy for p in self.partitions)
