@@ -168,4 +168,5 @@ def test_the_compiled_sql_is_of_both_engines(trial: Trial, as_set: pa.Table, mod
     compiled = trial.folder / "target" / "compiled" / "spotify_analytics" / "models" / "gold" / f"{model}.sql"
     [statement] = sqlglot.parse(compiled.read_text(), read=dialect, error_level=sqlglot.ErrorLevel.RAISE)
     assert isinstance(statement, sqlglot.exp.Select)
-    assert not list(statement.find_all(sqlglot.exp.Anonymous))  # every function is one that sqlglot knows
+    # Every function is one that sqlglot knows in both, but for the one that macros/dialect.sql has of each.
+    assert {found.name for found in statement.find_all(sqlglot.exp.Anonymous)} <= {"nfc_normalize"}

@@ -1,7 +1,8 @@
 with artists as (
     select distinct kind, basket, artist_name as item
     from {{ ref('track_baskets') }}
-    where {{ is_artist_named() }}
+    -- Without a name it is nobody.
+    where artist_name <> ''
 ),
 
 baskets as (

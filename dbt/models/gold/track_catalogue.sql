@@ -2,6 +2,14 @@ with latest as (
     select max(last_played_at) as last_played_at from {{ ref('first_listens') }}
 ),
 
+named as (
+    select
+        track_id,
+        track_name,
+        case when {{ is_artist_named() }} then artist_name else '' end as artist_name
+    from {{ ref('track_popularity') }}
+),
+
 listened as (
     select
         tracks.track_id,
@@ -40,5 +48,5 @@ select
     -- Beside the artist's best known track: 1 for that one itself.
     cast(listened.listeners as double)
     / greatest(max(listened.listeners) over (partition by named.artist_name), 1) as share_of_best
-from {{ ref('track_popularity') }} as named
+from named
 inner join listened on named.track_id = listened.track_id

@@ -29,7 +29,8 @@ by_track as (
 artist_votes as (
     select user_id, artist_name, max(vote) as vote
     from history
-    where {{ is_artist_named() }}
+    -- Without a name it is nobody.
+    where artist_name <> ''
     group by user_id, artist_name
 ),
 
@@ -199,10 +200,7 @@ select
             and round(by_track.vote, 9) >= coalesce(round(by_artist.vote, 9), cast(0 as double))
             then
                 'because you played ' || by_track.track_name
-                || case
-                    when {{ is_artist_named('by_track.artist_name') }} then ' by ' || by_track.artist_name
-                    else ''
-                end
+                || case when by_track.artist_name <> '' then ' by ' || by_track.artist_name else '' end
         when by_artist.artist_name = ranked.artist_name then 'more by ' || ranked.artist_name
         when by_artist.artist_name is not null then 'because you played ' || by_artist.artist_name
         when ranked.recent_listeners > 0 then 'popular lately'

@@ -20,6 +20,8 @@ from playlake_orchestration import connections
 
 _log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
+LIFELINE = "_PLAYLAKE_LIFELINE"
+"""Environment variable: the pipe with which the command ends, as in playlake.lifeline, which Airflow can't import."""
 PROGRAM = "ORCHESTRATION_PLAYLAKE"
 """Environment variable: the command playlake, if it is not in the checkout's ``.venv``."""
 
@@ -58,6 +60,8 @@ def verify() -> dict[str, int]:
     if any(wrong.values()):
         counts = ", ".join(f"{count} {name}" for name, count in wrong.items() if count)
         raise AirflowException(f"The lake is not whole: {counts}. `playlake lake verify` names them.")
+    if withheld := sum(int(one["messages"]) for one in report["withheld"]):
+        raise AirflowException(f"An open transaction withholds {withheld} messages: `playlake lake verify` says where.")
     return {**wrong, "pending": int(report["pending"]), "files": int(report["files"])}
 
 
@@ -82,9 +86,10 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
     here = current_thread() is main_thread()
+    read, write = os.pipe()
     before = signal.signal(signal.SIGTERM, end) if here else None
     try:
-        process = _start(command)
+        process = _start(command, read)
         if asked:
             process.terminate()
         yield process
@@ -95,14 +100,23 @@ def _started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+        os.close(write)
+        os.close(read)
         if here:
             signal.signal(signal.SIGTERM, before)
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
+def _start(command: list[str], pipe: int) -> subprocess.Popen[str]:
+    """:param pipe: it closes with this process, and the command ends then (``playlake.lifeline``)."""
     try:
         return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=_environment()
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**_environment(), LIFELINE: str(pipe)},
+            pass_fds=(pipe,),
         )
     except OSError as error:
         raise AirflowFailException(

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from playlake import __version__, log
+from playlake import __version__, lifeline, log
 from playlake.cli import cloud, demo, dlq, evaluate, intake, keeping, lake, models, serving, stack
 from playlake.cli.common import err, one_line, out
 from playlake.errors import PlaylakeError, UsageError, was_interrupted
@@ -72,6 +72,7 @@ def _end_at_once(code: int) -> NoReturn:
 
 def main() -> NoReturn:
     """The command ``playlake``."""
+    lifeline.follow()
     answer_for(lambda: app(standalone_mode=False))
 
 

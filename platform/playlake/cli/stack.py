@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from playlake.cli.common import Json, load, out, progress, show, table
+from playlake.lifeline import lifeline
 
 app = typer.Typer()
 
@@ -92,9 +93,17 @@ def status(json: Json = False) -> None:
 def _looking_at_lag() -> Iterator[subprocess.Popen[str]]:
     """`lake pending` beside the rest: a process can be ended, however long a server makes its clients wait."""
     command = [sys.executable, "-P", "-m", "playlake", "lake", "pending", "--json"]
-    with subprocess.Popen(
-        command, env={**os.environ}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with (
+        lifeline() as line,
+        subprocess.Popen(
+            command,
+            env={**os.environ, **line.variables},
+            pass_fds=line.fds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
         try:
             yield process
         finally:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+from playlake.lifeline import follow, lifeline
+
 _OPTIONS = "PLAYLAKE_STORAGE_OPTIONS"
 _SECONDS = 120.0
 """A checkpoint of 100,000 files takes a few; a store that stalls is not to hold the writer for long."""
@@ -23,16 +25,18 @@ def make(uri: str, options: Mapping[str, str]) -> None:
     :raises OSError: when it could not be made.
     """
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, uri],  # -P: nothing is imported from the folder we are in
-            env={**os.environ, _OPTIONS: json.dumps(dict(options))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            # Ctrl-C is for the writer, which ends in its own time.
-            start_new_session=True,
-        )
+        with lifeline() as line:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", __name__, uri],  # -P: nothing is imported from the folder we are in
+                env={**os.environ, **line.variables, _OPTIONS: json.dumps(dict(options))},
+                pass_fds=line.fds,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                # Ctrl-C is for the writer, which ends in its own time.
+                start_new_session=True,
+            )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"it took more than {_SECONDS:.0f} s") from error
     if done.returncode:
@@ -45,6 +49,7 @@ def _main() -> None:
 
     from playlake import failpoints
 
+    follow()
     table = DeltaTable(sys.argv[1], storage_options=json.loads(os.environ[_OPTIONS]))
     table.create_checkpoint()
     failpoints.hit("in-checkpoint")

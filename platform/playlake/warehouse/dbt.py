@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playlake.errors import PlaylakeError
+from playlake.lifeline import lifeline
 from playlake.settings import ROOT, Settings
 from playlake.warehouse import parsed
 from playlake.warehouse.target import Target
@@ -25,7 +26,7 @@ _WITHOUT_UNIT_TESTS = {"DBT_EXCLUDE_RESOURCE_TYPES": "unit_test"}
 """They test the models, not the data: `make test` runs them."""
 
 
-_BY_HAND = ("-c", "from dbt.cli.main import cli; cli()")
+_BY_HAND = ("-c", "from playlake.lifeline import follow; follow(); from dbt.cli.main import cli; cli()")
 _OURS = ("-m", "playlake.warehouse.dbt_child")
 
 
@@ -112,10 +113,11 @@ def by_hand(
     out = sys.stderr if quiet else None
     inside = "#" in str(where.folder)  # dbt-duckdb takes it for the end of a path
     env = {**_environment(settings, where, inside=inside), **variables}
-    with parsed.by_hand(where.target_path):
+    with parsed.by_hand(where.target_path), lifeline() as line:
         return subprocess.run(
             _command(_BY_HAND, where, arguments),
-            env=env,
+            env={**env, **line.variables},
+            pass_fds=line.fds,
             stdout=out,
             cwd=where.folder if inside else None,
             check=False,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
+import psutil
 
+from playlake import log
 from playlake.errors import PlaylakeError
 from playlake.settings import Settings
 from playlake.warehouse import duck
 
+_log = log.get("warehouse")
+_OUR_DBT = "playlake.warehouse.dbt_child"
 _MOST_FILES = 500
 """With more new files than this, all are read: the rows that are new are told by their positions, files only help."""
 
@@ -55,9 +60,20 @@ class Local:
     @contextmanager
     def _opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            with duck.closing(duckdb.connect(str(self.database), read_only=read_only)) as connection:
+            try:
+                opened = duckdb.connect(str(self.database), read_only=read_only)
+            except duckdb.IOException as error:
+                if read_only or not _ended_leftover(error):
+                    raise
+                opened = duckdb.connect(str(self.database))
+            with duck.closing(opened) as connection:
                 yield connection
         except duckdb.IOException as error:
+            if holder := _holder(error):
+                raise PlaylakeError(
+                    f"{self.database} is held by process {holder.pid} ({_shown(holder)}). It is dbt's own file, which"
+                    f" nobody else may have open: end that process (kill {holder.pid}), then run this again."
+                ) from error
             raise PlaylakeError(
                 f"{self.database} can't be opened ({duck.reason(error)}). It is dbt's own file: close"
                 " what else has it open. If it is damaged, delete it: the next build makes it anew from the lake."
@@ -85,6 +101,36 @@ class Local:
     ) -> None:
         """Copy the file's gold into another."""
         copy_gold(self.database, into, tables)
+
+
+def _holder(error: duckdb.IOException) -> psutil.Process | None:
+    """The process that has the file, where DuckDB names one that still runs."""
+    found = re.search(r"lock.*PID (\d+)", str(error))
+    try:
+        return psutil.Process(int(found[1])) if found else None
+    except psutil.Error:
+        return None
+
+
+def _shown(holder: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(holder.cmdline())[:120]
+    return "of another user"
+
+
+def _ended_leftover(error: duckdb.IOException) -> bool:
+    """End the dbt of a build that was killed, if that has the file. Who builds has the build's lock, so no build that
+    lives can be its parent."""
+    holder = _holder(error)
+    try:
+        if holder is None or _OUR_DBT not in holder.cmdline():
+            return False
+        holder.kill()
+        holder.wait(10)
+    except psutil.Error:
+        return False
+    _log.warning("ended dbt of a build that was killed", process=holder.pid)
+    return True
 
 
 def copy_gold(database: Path, into: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> None:
