@@ -46,9 +46,11 @@ def test_evaluating_changes_nothing(cli: Cli, of_the_lake: Any) -> None:
 def test_a_file_is_evaluated_without_a_stack(tmp_path: Path) -> None:
     rng = random.Random(3)
     path = tmp_path / "some plays.csv"
-    rows = [f"u{rng.randrange(20)},t{min(int(rng.expovariate(0.1)), 60)},{rng.randint(1, 3)}" for _ in range(600)]
-    path.write_text("\n".join(["user,item,count", *rows, "u1,,1", "u1,t1,x"]))
+    counts = (1, 2, 352_698)  # plays as Last.fm counts them: rows by the hundred thousand were made of them
+    rows = [f"u{rng.randrange(20)}\tt{min(int(rng.expovariate(0.1)), 60)}\t{rng.choice(counts)}" for _ in range(600)]
+    path.write_text("\n".join(["userID\tartistID\tweight", *rows, "u1\t\t1", "u1\tt1\tx"]))
     done = Cli(tmp_path / "home")("evaluate", str(path), "--without-implicit")
+    assert "user: userID, item: artistID, count: weight, parted by tabs" in done.err
     assert "split by random" in done.out
     assert "recent popularity" in done.out
     assert "refused line 602: no item" in done.err

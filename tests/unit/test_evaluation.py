@@ -319,11 +319,45 @@ def test_a_quote_within_a_field_is_part_of_it(tmp_path: Path) -> None:
     assert (found.refused, found.rows["track_id"].to_pylist()) == (0, ['12" mix'])
 
 
+ROWS = [("ann", "x", 2), ("bob", "y", 352_698)]
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter", "read_as"),
+    [
+        ("user,item,count", ",", ""),
+        ("userID\tartistID\tweight", "\t", "user: userID, item: artistID, count: weight, parted by tabs"),
+        ("user_id;track_id;play_count", ";", "user: user_id, item: track_id, count: play_count, parted by semicolons"),
+        ("User Id|Song|Plays", "|", "user: User Id, item: Song, count: Plays, parted by bars"),
+        ("listener,item,LISTENS", ",", "user: listener, item: item, count: LISTENS"),
+        ("", "\t", "the first line names no columns; they were taken for user, item, count"),
+    ],
+)
+def test_the_forms_that_people_have_are_read(tmp_path: Path, header: str, delimiter: str, read_as: str) -> None:
+    lines = [header] * bool(header) + [delimiter.join(map(str, row)) for row in ROWS]
+    found = file.read(written(tmp_path, "\n".join(lines)), quiet)
+    assert [(r["user_id"], r["track_id"], r["count"]) for r in found.rows.to_pylist()] == ROWS
+    assert (found.refused, found.timed, found.read_as) == (0, False, read_as)
+
+
+def test_a_fourth_column_without_a_name_is_the_time(tmp_path: Path) -> None:
+    found = file.read(written(tmp_path, "196\t242\t3\t881250949\n186\t302\t3\t891717742\n"), quiet)
+    assert found.timed
+    assert found.rows["user_id"].to_pylist() == ["196", "186"]
+
+
+@pytest.mark.parametrize("header", ["user,item,count,item", "user;User;item;count", "user,item,count,time,Time"])
+def test_a_column_named_twice_is_refused(tmp_path: Path, header: str) -> None:
+    with pytest.raises(UsageError, match=r"names the column '.*' twice"):
+        file.read(written(tmp_path, f"{header}\na,x,1,y\n"), quiet)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
         ("", UsageError, "user, item, count are missing"),
-        ("who,what\n1,2", UsageError, "must name the columns"),
+        ("who,what\n1,2", UsageError, "user, item, count are missing. It has 'who', 'what', parted by commas"),
+        ("user;when\n1;2", UsageError, "item, count are missing. It has 'user', 'when', parted by semicolons"),
         ('user,"item,count\na,x,1\n', UsageError, "must name the columns user, item, count and.*is not closed"),
         ("user,item,count\n", PlaylakeError, "no row that can be used"),
         ("user,item,count\na,b,c\n", PlaylakeError, "line 2: count 'c'"),

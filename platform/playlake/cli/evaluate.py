@@ -133,8 +133,16 @@ def _take(trial: Trial, settings: Settings, file: Path | None, say: Callable[[st
 
         say(f"reading {file}")
         rows = read(file, say)
+        if rows.read_as:
+            warn(f"{file}: {rows.read_as}")
         trial.take_rows(rows.rows)
-        return {"file": str(file), "timed": rows.timed, "refused": rows.refused, "reasons": rows.reasons}
+        return {
+            "file": str(file),
+            "timed": rows.timed,
+            "refused": rows.refused,
+            "reasons": rows.reasons,
+            "read_as": rows.read_as,
+        }
     from playlake.lake import tables
 
     settings.require_store()

@@ -12,13 +12,11 @@ import pyarrow as pa
 import yaml  # dbt's own
 from pydantic import SecretStr
 
-from playlake.errors import PlaylakeError
 from playlake.settings import Settings
 from playlake.warehouse import dbt, definition, duck
 from playlake.warehouse.local import Local
 
 Say = Callable[[str], None]
-_MOST_PLAYS = 50_000_000
 FIXED = {
     "recommendations": "twenty a listener are measured",
     "build_number": "it is a build's",
@@ -37,8 +35,8 @@ _FROM_FILE = """
         null::timestamptz as started_at, null::timestamptz as ended_at, 1.0::double as time_precision_s,
         'file' as source, null::boolean as skipped, false as is_long, true as is_duration_unknown,
         true as is_album_unknown, true as is_device_unknown, null::varchar as _kafka_topic_id,
-        0 as _kafka_partition, 0::bigint as _kafka_offset, current_timestamp as processed_at
-    from (select user_id, track_id, played_at, unnest(generate_series(1, count)) from given)
+        0 as _kafka_partition, 0::bigint as _kafka_offset, current_timestamp as processed_at, count
+    from given
 """
 
 
@@ -59,6 +57,8 @@ class Trial:
         self._where = Local(settings, folder)
         self.database = self._where.database
         self.settings = settings
+        self._counted = False
+        """Whether a row may stand for several plays."""
 
     def take_lake(self, versions: Mapping[str, int], say: Say) -> None:
         """Silver plays as a build makes them, from the lake at these versions.
@@ -68,25 +68,20 @@ class Trial:
         self._where.pin(versions, {}, None, say)
         self._dbt(["run", "--select", "+counted_plays"], say)
         with self._connect() as connection:
-            self._keep(connection, "select * from gold.counted_plays")
+            self._keep(connection, "select *, 1::bigint as count from gold.counted_plays")
             connection.execute("drop view gold.counted_plays")
 
     def take_rows(self, given: pa.Table) -> None:
         """Plays of a file.
 
         :param given: user_id, track_id (string), played_at (timestamp[us, UTC]), count (int64, at least 1).
-        :raises PlaylakeError: when they are too many plays.
         """
         with self._connect() as connection:
             connection.register("given", given)
-            [[plays]] = connection.execute("select coalesce(sum(count), 0) from given").fetchall()
-            if plays > _MOST_PLAYS:
-                raise PlaylakeError(
-                    f"The counts add up to {int(plays):,} plays; {_MOST_PLAYS:,} are the most. Give smaller counts,"
-                    " say their logarithms."
-                )
             connection.execute("create schema if not exists gold")
             self._keep(connection, _FROM_FILE)
+            [[most]] = connection.execute("select max(count) from given").fetchall()
+            self._counted = (most or 0) > 1
         # dbt's connection is made for a lake; here nothing reads one, so any address will do.
         self.settings = self.settings.model_copy(
             update={
@@ -97,10 +92,14 @@ class Trial:
         )
 
     def plays(self) -> pa.Table:
-        """All plays: play_number (int64, 0 and on), user_id, track_id, played_at, in the order of their time."""
+        """All plays: play_number (int64, 0 and on), user_id, track_id, played_at, count, in the order of their time.
+
+        A row of a file is one row here, whatever its count is.
+        """
         with self._connect(read_only=True) as connection:
             return _table(
-                connection, "select play_number, user_id, track_id, played_at from trial.plays order by play_number"
+                connection,
+                "select play_number, user_id, track_id, played_at, count from trial.plays order by play_number",
             )
 
     def recommend(self, training: pa.Array, most: int, variables: Mapping[str, Any], say: Say) -> pa.Table:
@@ -116,16 +115,32 @@ class Trial:
             connection.register("training", pa.table({"play_number": training}))
             connection.execute(
                 "create or replace table gold.counted_plays as"
-                " select * exclude (play_number) from trial.plays semi join training using (play_number)"
+                " select * exclude (play_number, count) from trial.plays semi join training using (play_number)"
             )
         given = json.dumps({**variables, "recommendations": most})
-        models = ["play_totals", "first_listens", "track_popularity", "listening_sessions", "tag:recommendations"]
+        models = ["first_listens", "track_popularity", "listening_sessions", "tag:recommendations"]
+        if self._counted:
+            # The models count rows: what a row stands for is put into the totals that they count from.
+            self._dbt(["run", "--full-refresh", "--select", "play_totals", "--vars", given], say)
+            self._count(training)
+        else:
+            models = ["play_totals", *models]
         self._dbt(["run", "--full-refresh", "--select", *models, "--vars", given], say)
         with self._connect(read_only=True) as connection:
             return _table(
                 connection,
                 "select user_id, track_id, rank, recommendation_score from gold.user_recommendations"
                 " order by user_id, rank",
+            )
+
+    def _count(self, training: pa.Array) -> None:
+        with self._connect() as connection:
+            connection.register("training", pa.table({"play_number": training}))
+            connection.execute(
+                "update silver.play_totals as totals set play_count = given.plays, heard_plays = given.plays from"
+                " (select user_id, track_id, sum(count)::bigint as plays from trial.plays"
+                " semi join training using (play_number) group by user_id, track_id) as given"
+                " where totals.user_id = given.user_id and totals.track_id = given.track_id"
             )
 
     def similarities(self) -> pa.Table:

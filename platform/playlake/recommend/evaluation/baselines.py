@@ -86,7 +86,7 @@ def _implicit(make: Callable[[], Any], plays: Plays, fold: Fold) -> Numbers:
     catalogue, columns = np.unique(plays.tracks[fold.training], return_inverse=True)
     rows = plays.users[fold.training]
     counts = csr_matrix(
-        (np.ones(len(rows)), (rows, columns)), shape=(len(plays.user_ids), len(catalogue)), dtype=np.float64
+        (plays.counts[fold.training], (rows, columns)), shape=(len(plays.user_ids), len(catalogue)), dtype=np.float64
     )
     counts.sum_duplicates()
     with warnings.catch_warnings(), threadpool_limits(1, "blas"):

@@ -1,19 +1,33 @@
-"""Interactions from a CSV file: ``user,item,count[,time]``."""
+"""Interactions from a text file with columns: ``user,item,count[,time]``, whatever they are called and parted by."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from playlake.errors import PlaylakeError, UsageError
 
 _SHOWN = 5
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_NAMES = {
+    "user": ("user", "userid", "listener", "listenerid", "username", "u"),
+    "item": (
+        *("item", "itemid", "track", "trackid", "song", "songid", "artist", "artistid", "movie", "movieid", "i"),
+        *("tracks", "artists", "album", "albumid"),
+    ),
+    "count": ("count", "counts", "plays", "playcount", "listens", "listencount", "weight", "frequency", "rating"),
+    "time": ("time", "timestamp", "playedat", "listenedat", "datetime", "date", "unixtime"),
+}
+"""What columns are called in the files that people have, without case, blanks and underscores; the first name wins."""
 _MOST_PLAYS = 1_000_000
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
@@ -28,15 +42,20 @@ class Given:
     refused: int = 0
     reasons: list[str] = field(default_factory=list)
     """Of the first few refused rows: the line and why."""
+    read_as: str = ""
+    """What the columns were taken for, where the file does not name them user, item, count, time."""
 
 
 def read(path: Path, say: Callable[[str], None]) -> Given:
     """Read a file. Its first line names the columns, in any order: user, item, count and, where known, time.
 
+    Other names that say the same are understood (``userID``, ``play_count``, ``weight``), and so are tabs, semicolons
+    and bars in place of commas. A first line of data is read as user, item, count and, where there are four, time.
+
     A time is seconds since 1970 or a date and time as ISO 8601 writes them, UTC where it does not say. A row that
     can't be used is refused with its line and reason. A row is a line: a quote that is not closed costs no other row.
 
-    :raises UsageError: when there is no such file, or its first line does not name the columns.
+    :raises UsageError: when there is no such file, its first line names a column twice, or it has no such columns.
     :raises PlaylakeError: when no row can be used, or the file is no text.
     """
     users: list[str] = []
@@ -46,13 +65,16 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
     given = Given(pa.table({}), timed=False)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            columns = _columns(path, next(stream, ""))
+            first = next(stream, "")
+            form = _form(path, first)
+            columns, given.read_as = form.columns, form.read_as
             given.timed = "time" in columns
-            for number, line in enumerate(stream, 2):
+            lines = enumerate(stream, 2) if form.named else enumerate(itertools.chain([first], stream), 1)
+            for number, line in lines:
                 if number % 100_000 == 0:
                     say(f"{number:,} lines read")
                 try:
-                    row = _cells(line)
+                    row = _cells(line, form.delimiter)
                     if not row:
                         continue
                     user, item, count, at = _parsed(row, columns)
@@ -85,9 +107,9 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
     return given
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, delimiter: str) -> list[str]:
     try:
-        return next(csv.reader([line.rstrip("\r\n")], strict=True), [])
+        return next(csv.reader([line.rstrip("\r\n")], strict=True, delimiter=delimiter), [])
     except csv.Error as error:
         if "end of data" in str(error):
             raise ValueError('a quote (") is not closed on its line') from None
@@ -96,16 +118,48 @@ def _cells(line: str) -> list[str]:
         raise ValueError("a quote (\") is closed before the field's end") from None
 
 
-def _columns(path: Path, header: str) -> dict[str, int]:
+class _Form(NamedTuple):
+    """How a file is to be read; ``columns`` are places by role, ``named`` whether its first line names them."""
+
+    delimiter: str
+    columns: dict[str, int]
+    named: bool
+    read_as: str
+
+
+def _form(path: Path, first: str) -> _Form:
     wanted = f"The first line of {path} must name the columns user, item, count and, where known, time"
+    delimiter = max(_DELIMITERS, key=first.count)
     try:
-        columns = {name.strip().lower(): place for place, name in enumerate(_cells(header))}
+        cells = [cell.strip() for cell in _cells(first, delimiter)]
     except ValueError as error:
         raise UsageError(f"{wanted}, and in it {error}.") from None
-    missing = [name for name in ("user", "item", "count") if name not in columns]
-    if missing:
-        raise UsageError(f"{wanted}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-    return columns
+    names = [re.sub(r"[\W_]", "", cell).lower() for cell in cells]
+    if twice := next((cells[n] for n, name in enumerate(names) if name and name in names[:n]), None):
+        raise UsageError(f"The first line of {path} names the column {twice!r} twice. Rename one of them.")
+    columns: dict[str, int] = {}
+    for role, known in _NAMES.items():
+        if found := next((name for name in known if name in names), None):
+            columns[role] = names.index(found)
+    missing = [role for role in ("user", "item", "count") if role not in columns]
+    if not missing:
+        plain = all(names[place] == role for role, place in columns.items())
+        said = ", ".join(f"{role}: {cells[place]}" for role, place in columns.items())
+        parted = "" if delimiter == "," else f", parted by {_DELIMITERS[delimiter]}"
+        return _Form(delimiter, columns, True, f"{said}{parted}" if not plain or parted else "")
+    if len(missing) == 3 and 3 <= len(cells) <= 4 and all(cells) and _is_number(cells[2]):
+        roles = ("user", "item", "count", "time")[: len(cells)]
+        said = f"the first line names no columns; they were taken for {', '.join(roles)}"
+        return _Form(delimiter, dict(zip(roles, range(len(cells)), strict=True)), False, said)
+    there = f" It has {', '.join(map(repr, cells[:8]))}, parted by {_DELIMITERS[delimiter]}." if any(cells) else ""
+    raise UsageError(f"{wanted}; {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.{there[:200]}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _parsed(row: list[str], columns: dict[str, int]) -> tuple[str, str, int, datetime]:

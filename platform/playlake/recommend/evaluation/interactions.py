@@ -17,18 +17,20 @@ Mask = NDArray[np.bool_]
 class Plays:
     """Plays in the order of their time; users and tracks are numbered from 0.
 
-    ``users``, ``tracks`` and ``times`` (microseconds since 1970, UTC) have one value a play.
+    ``users``, ``tracks`` and ``times`` (microseconds since 1970, UTC) have one value a row, and so has ``counts``: how
+    many plays a row of a file stands for; 1 in a lake.
     """
 
     users: Numbers
     tracks: Numbers
     times: Numbers
+    counts: Numbers
     user_ids: pa.Array
     track_ids: pa.Array
 
     @classmethod
     def of(cls, table: pa.Table) -> Plays:
-        """From a table with user_id, track_id (strings) and played_at (timestamp), in the order of time."""
+        """From a table in the order of time: user_id, track_id (strings), played_at (timestamp), and maybe count."""
         users = table["user_id"].combine_chunks().dictionary_encode()
         tracks = table["track_id"].combine_chunks().dictionary_encode()
         times = table["played_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
@@ -36,6 +38,7 @@ class Plays:
             _numbers(users.indices),
             _numbers(tracks.indices),
             _numbers(times),
+            _numbers(table["count"]) if "count" in table.column_names else np.ones(len(table), np.int64),
             users.dictionary,
             tracks.dictionary,
         )

@@ -80,7 +80,9 @@ def evaluate(
     fold = folds.test
     catalogue = len(np.unique(plays.tracks[fold.training]))
     relevant = float(np.mean([len(r) for r in fold.relevant]))
-    found = Evaluation(len(plays), int(fold.training.sum()), len(fold.users), catalogue, relevant)
+    found = Evaluation(
+        int(plays.counts.sum()), int(plays.counts[fold.training].sum()), len(fold.users), catalogue, relevant
+    )
 
     def add(name: str, parameters: Mapping[str, Any], ranking: Numbers) -> None:
         figures = measured(ranking, fold.relevant)
