@@ -74,7 +74,7 @@ def test_an_import_that_takes_nothing_fails_and_says_why(cli: Cli, tmp_path: Pat
     file = tmp_path / "[backup]" / "tags[/red]" / "StreamingHistory_podcast_0 [bold].json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(rows))
-    says = "Nothing was imported: all 3 rows were refused (3 a podcast episode, which is not imported yet)."
+    says = "Nothing was imported: all 3 rows were refused: a podcast episode, which is not imported yet (3)."
     done = cli("import", str(file.parent), check=1)
     assert says in done.err
     assert file.name in done.out

@@ -490,8 +490,8 @@ PODCAST = {"endTime": "2024-09-01 10:11", "podcastName": "A", "episodeName": "1"
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([], "no play is in the history (1 files without a row)"),
-        ([PODCAST] * 3, "all 3 rows were refused (3 a podcast episode, which is not imported yet)"),
+        ([], "the history files have no rows"),
+        ([PODCAST] * 3, "all 3 rows were refused: a podcast episode, which is not imported yet (3)."),
         ([row(played=-1), row(artist=""), PODCAST, EXTENDED, []], "and 2 more reasons"),
     ],
 )

@@ -27,6 +27,11 @@ def _tell_overlaps(imported: list[Any]) -> None:
         warn(text)
 
 
+def _fail_if_wrong(imported: list[Any]) -> None:
+    if any(i.error or i.damaged for i in imported):
+        raise typer.Exit(1)
+
+
 def _damage(files: int) -> str:
     return f"{files} damaged files: see the receipt" if files else ""
 
@@ -42,8 +47,7 @@ def inbox(json: Json = False) -> None:
     text = _imported_table(imported) if imported else f"Nothing new in {settings.inbox.resolve()}."
     show(json, {"inbox": str(settings.inbox.resolve()), "imported": [asdict(i) for i in imported]}, text)
     _tell_overlaps(imported)
-    if any(i.error or i.damaged for i in imported):
-        raise typer.Exit(1)
+    _fail_if_wrong(imported)
 
 
 @app.command()
@@ -78,10 +82,11 @@ def refresh(
         _tell_overlaps(imported)
         if json:
             show(True, {"imported": [asdict(i) for i in imported], "built": asdict(built) if built else None}, "")
-            return
-        if imported:
-            out.print(_imported_table(imported))
-        out.print(_built(built) if built else "Nothing new to build.")
+        else:
+            if imported:
+                out.print(_imported_table(imported))
+            out.print(_built(built) if built else "Nothing new to build.")
+        _fail_if_wrong(imported)
         return
 
     with progress() as say:

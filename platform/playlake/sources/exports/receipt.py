@@ -111,13 +111,13 @@ class Receipt:
             return None
         if not self.read:
             return (
-                f"Nothing was imported: no play is in the history ({len(self.files)} files without a row)."
+                "Nothing was imported: the history files have no rows."
                 " Ask Spotify for the data again after some listening, or give another export."
             )
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common(3))
-        more = f", and {len(self.reasons) - 3} more reasons" if len(self.reasons) > 3 else ""
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in self.reasons.most_common(3))
+        more = f"; and {len(self.reasons) - 3} more reasons" if len(self.reasons) > 3 else ""
         return (
-            f"Nothing was imported: all {self.read:,} rows were refused ({reasons}{more})."
+            f"Nothing was imported: all {self.read:,} rows were refused: {reasons}{more}."
             " playlake imports music from Spotify's account data: give an export that has some."
         )
 
