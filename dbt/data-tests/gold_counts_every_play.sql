@@ -1,4 +1,4 @@
--- Each way of counting plays gives the same total; tracks and artists that the source does not name are told apart.
+-- Each way of counting plays gives the same total; what the source does not name is counted apart.
 with totals as (
     {% for model, column, condition in [
         ('user_daily_listening', 'total_plays', 'true'),

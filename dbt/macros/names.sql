@@ -43,7 +43,7 @@
 {%- endmacro %}
 
 {# A track's id: that of its source, or one made of artist and title where the source gives none. Those that earlier
-   releases made of other spellings are made anew. #}
+   releases made of other spellings are replaced. #}
 {% macro track_id_of() -%}
     case
         when track_id like 'surrogate:%' then 'surrogate:' || md5({{ track_key() }})

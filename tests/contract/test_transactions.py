@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import confluent_kafka as ck
@@ -47,6 +49,27 @@ def test_what_an_open_transaction_withholds_is_counted_until_it_ends(settings: S
         assert withheld(settings, topic) == {0: 23}
         producer.commit_transaction(60)
     assert withheld(settings, topic) == {}
+
+
+def test_behind_a_producer_that_commits_all_the_time_nothing_is_withheld(settings: Settings, topic: str) -> None:
+    ended = threading.Event()
+
+    def commit_all_the_time() -> None:
+        producer = ck.Producer({"bootstrap.servers": settings.kafka_bootstrap, "transactional.id": uuid.uuid4().hex})
+        producer.init_transactions(60)
+        while not ended.is_set():
+            producer.begin_transaction()
+            send(producer, topic, 3, 1)
+            producer.commit_transaction(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        producing = pool.submit(commit_all_the_time)
+        try:
+            for _ in range(3):
+                assert withheld(settings, topic) == {}
+        finally:
+            ended.set()
+        producing.result()
 
 
 @pytest.mark.parametrize("end", [ck.Producer.commit_transaction, ck.Producer.abort_transaction])

@@ -27,7 +27,7 @@ with lifeline() as line:
     child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=env, pass_fds=line.fds)
     print(child.pid, flush=True)
     sys.stdin.read(1)
-    os._exit(9)  # as one that is killed: nothing is closed, and nobody told
+    os._exit(9)  # as one that is killed: nothing is closed by hand
 """
 CHILD = "import time; from playlake.lifeline import follow; follow(); time.sleep(600)"
 

@@ -16,6 +16,8 @@ from playlake.settings import Settings
 
 _LOOK_S = 5.0
 """How long the broker may take to say where its partitions end, and as long again to give what is withheld."""
+_STILL_S = 3.0
+"""How long a last stable offset must stay where it is: behind a producer that commits all the time it moves on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +49,25 @@ class Withheld:
 
 
 def open_transactions(settings: Settings, partitions: Iterable[TopicPartition]) -> list[Withheld]:
-    """Where the last stable offset is behind the high watermark with messages between. No group is joined.
+    """Where the last stable offset is behind the high watermark with messages between, and stays. No group is joined.
 
     A broker that does not answer within some seconds is taken to withhold nothing: whoever asks this has just read
     from it, and tells what is wrong with it.
     """
-    behind = {tp: (stable, end) for tp, (stable, end) in _ends(settings, set(partitions)).items() if stable < end}
+    behind = _behind(settings, set(partitions))
     return sorted(_messages(settings, behind), key=lambda w: (w.topic, w.partition)) if behind else []
 
 
-def _ends(settings: Settings, partitions: set[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-    """Last stable offset and high watermark, as a fetch says them: Tansu's ListOffsets says too little of either."""
+def _behind(settings: Settings, partitions: set[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+    """Last stable offset and high watermark of those where the one stays behind the other.
+
+    As a fetch says them: Tansu's ListOffsets says too little of either.
+    """
     found: dict[TopicPartition, tuple[int, int]] = {}
 
     def note(text: str) -> None:
-        for topic, told in json.loads(text)["topics"].items():
-            for number, ends in told["partitions"].items():
+        for topic, given in json.loads(text)["topics"].items():
+            for number, ends in given["partitions"].items():
                 tp = TopicPartition(topic, int(number))
                 if tp in partitions and ends["ls_offset"] >= 0 and ends["hi_offset"] >= 0:
                     found[tp] = ends["ls_offset"], ends["hi_offset"]
@@ -75,9 +80,14 @@ def _ends(settings: Settings, partitions: set[TopicPartition]) -> dict[TopicPart
         until = time.monotonic() + _LOOK_S
         while len(found) < len(partitions) and time.monotonic() < until:
             take(reader, 1000, 0.05)
+        behind = {tp: (stable, end) for tp, (stable, end) in found.items() if stable < end}
+        until = time.monotonic() + _STILL_S
+        while behind and time.monotonic() < until:
+            take(reader, 1000, 0.05)
+            behind = {tp: ends for tp, ends in behind.items() if found[tp][0] == ends[0]}
     finally:
         reader.close()
-    return found
+    return behind
 
 
 def _messages(settings: Settings, behind: dict[TopicPartition, tuple[int, int]]) -> list[Withheld]:

@@ -1,4 +1,4 @@
-"""What a row or a file of listening history is, told by its content.
+"""What a row or a file of listening history is, recognised by its content.
 
 Shapes: Spotify's account data and extended history (https://support.spotify.com/article/understanding-my-data/),
 Last.fm by ghan.nl and benjaminbenben, ListenBrainz, Maloja.
