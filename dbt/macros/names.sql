@@ -46,7 +46,8 @@
    releases made of other spellings are replaced. #}
 {% macro track_id_of() -%}
     case
-        when track_id like 'surrogate:%' then 'surrogate:' || md5({{ track_key() }})
+        when track_id like 'surrogate:2-%' then track_id
+        when track_id like 'surrogate:%' then 'surrogate:2-' || md5({{ track_key() }})
         else track_id
     end
 {%- endmacro %}

@@ -102,7 +102,7 @@ def test_sql_and_python_call_the_same_names_the_same(tmp_path: Path) -> None:
     letters = "aAbB é\u0301\u200b\u00a0\u3000ΣςσİıK\u212bǅǆ\ufb01\u1100\u1161\u0130\u00adẞß\ufe0f❤😀\u202e\t'%_"
     names = ["".join(rng.choice(letters) for _ in range(rng.randint(1, 9))) for _ in range(3_000)]
     made = Warehouse.at(tmp_path / "warehouse")
-    plays = [export(0, "Artist", name) for name in names]
+    plays = [export(0, "Artist", name, former=True) for name in names]
     made.land(
         type(p)(**{**{f: getattr(p, f) for f in p.__struct_fields__}, "event_id": f"n-{n}"})
         for n, p in enumerate(plays)

@@ -23,6 +23,8 @@ _UNSEEN = str.maketrans(BLANKS, " " * len(BLANKS), INVISIBLE)
 
 SURROGATE_PREFIX = "surrogate:"
 """Marks a track id that was made from artist and title because the source gives none."""
+_FORM = "2-"
+"""Tells these ids from those of earlier releases, which other spellings of the names made other ones."""
 
 
 def event_id(*parts: object) -> str:
@@ -46,7 +48,7 @@ def same_name(name: str) -> str:
 def surrogate_track_id(artist_name: str, track_name: str) -> str:
     """A track id for sources that name artist and title only; equal for all spellings of the same names."""
     text = _SEPARATOR.join(map(same_name, (artist_name, track_name)))
-    return SURROGATE_PREFIX + hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return SURROGATE_PREFIX + _FORM + hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def id_bytes(event_id: str) -> bytes:
