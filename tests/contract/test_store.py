@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -39,7 +41,7 @@ def test_the_bucket_is_made_once(settings: Settings, store: Store) -> None:
 
 
 def test_two_that_make_the_bucket_at_once_both_have_it(settings: Settings) -> None:
-    """SeaweedFS calls a bucket missing that another is making, in one of five rounds."""
+    """SeaweedFS may call a bucket missing that another client is making."""
     with ThreadPoolExecutor(16) as pool:
         for number in range(5):
             one = settings.model_copy(update={"s3_bucket": f"{settings.s3_bucket}-{number}"})
@@ -47,6 +49,24 @@ def test_two_that_make_the_bucket_at_once_both_have_it(settings: Settings) -> No
             drop_bucket(one)
     Store(settings)._make_bucket(settings.s3_bucket)
     store = Store(settings)
+    store.write("a", b"1")
+    assert store.read("a") == b"1"
+
+
+def test_a_bucket_that_is_there_needs_no_making(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS may answer NoSuchBucket to CreateBucket for minutes, though the bucket is there."""
+    store = Store(settings)
+    call = store._fs.call_s3
+
+    def stale(method: str, **kwargs: Any) -> Any:
+        if method != "create_bucket":
+            return call(method, **kwargs)
+        with suppress(FileExistsError):
+            call(method, **kwargs)
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(store._fs, "call_s3", stale)
+    store.ensure_bucket()
     store.write("a", b"1")
     assert store.read("a") == b"1"
 

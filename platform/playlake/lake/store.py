@@ -17,8 +17,9 @@ from playlake.lake.options import secret
 from playlake.settings import Settings
 
 _PART_BYTES = 8 * 2**20
-_BUCKET_TRIES, _BUCKET_NAP_S = 20, 0.25
 """Of an object that is written or read piece by piece; S3 wants parts of 5 MiB or more."""
+
+_BUCKET_TRIES, _BUCKET_NAP_S = 20, 0.25
 
 ERRORS: tuple[type[Exception], ...] = (
     OSError,
@@ -68,26 +69,35 @@ class Store:
     def ensure_bucket(self, name: str | None = None) -> None:
         """Make the bucket unless it is there."""
         bucket = name or self._settings.s3_bucket
+        if not self._has_bucket(bucket):
+            self._make_bucket(bucket)
+
+    def _has_bucket(self, bucket: str) -> bool:
         try:
             self._fs.call_s3("head_bucket", Bucket=bucket)
-        except (FileNotFoundError, botocore.exceptions.ClientError) as error:
-            if isinstance(error, botocore.exceptions.ClientError) and error.response["Error"]["Code"] not in (
-                "404",
-                "NoSuchBucket",
-            ):
-                raise self.failed(f"looking for the bucket {bucket}", error) from error
-            self._make_bucket(bucket)
-        except (OSError, botocore.exceptions.BotoCoreError) as error:
+            return True
+        except FileNotFoundError:
+            return False
+        except ERRORS as error:
+            if _status(error) == 404:
+                return False
             raise self.failed(f"looking for the bucket {bucket}", error) from error
 
     def _make_bucket(self, bucket: str) -> None:
+        """Make the bucket, which another client may make at the same time.
+
+        SeaweedFS answers NoSuchBucket then, and may keep that answer for minutes (it caches that the bucket is
+        missing) while HeadBucket already finds the bucket.
+        """
         for left in reversed(range(_BUCKET_TRIES)):
             try:
                 self._fs.call_s3("create_bucket", Bucket=bucket)
                 return
             except FileExistsError:
                 return  # another was first
-            except FileNotFoundError as error:  # SeaweedFS says so while another makes the same bucket
+            except FileNotFoundError as error:
+                if self._has_bucket(bucket):
+                    return
                 if not left:
                     raise self.failed(f"making the bucket {bucket}", error) from error
                 time.sleep(_BUCKET_NAP_S)
