@@ -19,8 +19,8 @@ from playlake.settings import ROOT
 from tests.support.commands import Cli, end
 from tests.support.lakes import parquet_files
 from tests.support.orchestration import Dags, at_work, launch, states
+from tests.support.post_server import Webhook
 from tests.support.waiting import wait_for
-from tests.support.webhook import Webhook
 
 
 def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags, hook: Webhook) -> None:
@@ -34,9 +34,9 @@ def test_a_task_that_fails_is_tried_three_times_more_and_then_alerts(dags: Dags,
     assert run["state"] == "failed"
     assert run["tasks"]["anything_new"] == {"state": "failed", "tries": 4}
     assert states(run)["announce"] == "upstream_failed"
-    assert [m["title"] for m in hook.told] == ["spotify_ingestion: anything_new failed"]
-    assert "does not answer" in hook.told[0]["message"]
-    assert hook.told[0]["type"] == "failure"
+    assert [m["title"] for m in hook.messages] == ["spotify_ingestion: anything_new failed"]
+    assert "does not answer" in hook.messages[0]["message"]
+    assert hook.messages[0]["type"] == "failure"
 
 
 def test_wrong_use_is_not_tried_again(dags: Dags) -> None:
@@ -60,8 +60,8 @@ def test_what_others_have_landed_is_announced_and_too_much_refused_stops_before_
     assert run["state"] == "failed"
     assert run["tasks"]["quality.refusals"] == {"state": "failed", "tries": 4}
     assert (states(run)["quality.verify"], states(run)["announce"]) == ("success", "upstream_failed")
-    assert hook.told[-1]["title"] == "spotify_ingestion: quality.refusals failed"
-    assert "40 of 40 messages were refused" in hook.told[-1]["message"]
+    assert hook.messages[-1]["title"] == "spotify_ingestion: quality.refusals failed"
+    assert "40 of 40 messages were refused" in hook.messages[-1]["message"]
     dags.cli.env["PLAYLAKE_MAX_REFUSED_SHARE"] = "1"  # somebody has looked at them
     assert states(dags.run("spotify_ingestion"))["announce"] == "success"
 
@@ -78,8 +78,8 @@ def test_maintenance_prunes_a_whole_lake_and_tells_of_one_that_is_not(dags: Dags
     run = dags.run("lake_maintenance")
     assert run["tasks"]["verify"] == {"state": "failed", "tries": 4}
     assert (states(run)["compact"], states(run)["prune"]) == ("upstream_failed", "upstream_failed")
-    assert [m["title"] for m in hook.told] == ["lake_maintenance succeeded", "lake_maintenance: verify failed"]
-    assert "1 unreadable" in hook.told[-1]["message"]
+    assert [m["title"] for m in hook.messages] == ["lake_maintenance succeeded", "lake_maintenance: verify failed"]
+    assert "1 unreadable" in hook.messages[-1]["message"]
 
 
 def test_connections_win_over_the_environment_and_no_secret_is_logged(dags: Dags) -> None:

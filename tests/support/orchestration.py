@@ -21,8 +21,8 @@ from tests.support.commands import Cli
 from tests.support.exports import age, make_export
 from tests.support.lakes import plays_of
 from tests.support.modules import module_at
+from tests.support.post_server import Webhook
 from tests.support.waiting import DEADLINE_S
-from tests.support.webhook import Webhook
 
 AIRFLOW = ROOT / ".venv-airflow" / "bin"
 LAUNCHER = ROOT / "orchestration" / "standalone.py"

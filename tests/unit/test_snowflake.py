@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import stat
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from playlake.warehouse.snowflake import bronze, ddl, keys, sql
 from playlake.warehouse.snowflake.options import Snowflake, load_snowflake
 from playlake.warehouse.snowflake.setup import SCHEMAS, statements, trust_policy
 from tests.support.commands import Cli
+from tests.support.post_server import PostServer
 
 ARN = "arn:aws:iam::123456789012:role/playlake"
 CLOUD: dict[str, Any] = {
@@ -236,27 +236,6 @@ def test_the_trust_policy_is_what_aws_takes() -> None:
     assert policy["Statement"][0]["Condition"] == {"StringEquals": {"sts:ExternalId": "ID_SFCRole=1"}}
 
 
-class Refusing:
-    """A real server on loopback that answers a login as Snowflake's documentation says it refuses one."""
-
-    def __init__(self, code: str) -> None:
-        body = json.dumps({"data": {}, "code": code, "message": "No.", "success": False, "headers": None}).encode()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(404 if code == "404" else 200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.mark.parametrize(
     ("code", "exit_code", "says"),
     [
@@ -265,15 +244,14 @@ class Refusing:
     ],
 )
 def test_a_refused_login_is_a_line_or_two(tmp_path: Path, code: str, exit_code: int, says: str) -> None:
-    server = Refusing(code).server
+    """The server answers a login as Snowflake's documentation says it refuses one."""
+    body = {"data": {}, "code": code, "message": "No.", "success": False, "headers": None}
+    server = PostServer(lambda _: (404 if code == "404" else 200, body))
     cli = Cli(tmp_path / "home", **CLOUD)
     keys.make(tmp_path / "home" / "run" / "snowflake_key.p8", None)
     cli.env |= {"SNOWFLAKE_ACCOUNT": "org-acct", "SNOWFLAKE_HOST": "127.0.0.1", "SNOWFLAKE_PROTOCOL": "http"}
-    cli.env["SNOWFLAKE_PORT"] = str(server.server_port)
-    try:
+    cli.env["SNOWFLAKE_PORT"] = str(server.port)
+    with closing(server):
         done = cli("cloud", "status", check=exit_code)
-    finally:
-        server.shutdown()
-        server.server_close()
     assert says in done.err
     assert len(done.err.strip().splitlines()) <= 3
