@@ -38,6 +38,8 @@ class Log:
         self.rows, self.claims = rows, claims
         self.asked: dict[TopicPartition, int] = {}
 
+    def list_topics(self, timeout: float) -> None: ...
+
     def assign(self, partitions: list[ck.TopicPartition]) -> None:
         self.asked = {TopicPartition(p.topic, p.partition): max(p.offset, 0) for p in partitions}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import confluent_kafka as ck
@@ -39,6 +40,16 @@ def client(settings: Settings, group: str, on_error: Callable[[ck.KafkaError], N
             **extra,
         }
     )
+
+
+def assign(client: ck.Consumer, offsets: Mapping[TopicPartition, int]) -> None:
+    """Have a client that has just started read partitions, each from an offset on.
+
+    The metadata is asked for first: without it, librdkafka looks for the leaders of partitions twice a second only.
+    """
+    with suppress(ck.KafkaException):  # the reads say why
+        client.list_topics(timeout=1.0)
+    client.assign([ck.TopicPartition(*tp, offset) for tp, offset in offsets.items()])
 
 
 def claimed_end(client: ck.Consumer, tp: TopicPartition) -> int | None:

@@ -11,7 +11,7 @@ import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.broker.admin import answers
-from playlake.broker.client import TopicPartition, at_work, claimed_end, client, no_data, take
+from playlake.broker.client import TopicPartition, assign, at_work, claimed_end, client, no_data, take
 from playlake.broker.patience import PATIENT_MS
 from playlake.settings import Settings
 
@@ -142,7 +142,7 @@ class _Reader:
         return tp in self.ends and self._position(tp) >= self.ends[tp]
 
     def _assign(self, reader: ck.Consumer, partitions: Iterable[TopicPartition]) -> None:
-        reader.assign([ck.TopicPartition(*tp, self._position(tp) or ck.OFFSET_BEGINNING) for tp in partitions])
+        assign(reader, {tp: self._position(tp) or ck.OFFSET_BEGINNING for tp in partitions})
 
     def _take(self, messages: Iterable[ck.Message]) -> set[TopicPartition]:
         """Note their offsets, and return the partitions whose end was told."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import confluent_kafka as ck
 
-from playlake.broker.client import TopicPartition, client, take
+from playlake.broker.client import TopicPartition, assign, client, take
 from playlake.settings import Settings
 
 _LOOK_S = 5.0
@@ -76,7 +76,7 @@ def _behind(settings: Settings, partitions: set[TopicPartition]) -> dict[TopicPa
         settings, "playlake-reader", lambda _error: None, **{"statistics.interval.ms": 50, "stats_cb": note}
     )
     try:
-        reader.assign([ck.TopicPartition(*tp, ck.OFFSET_END) for tp in partitions])
+        assign(reader, dict.fromkeys(partitions, ck.OFFSET_END))
         until = time.monotonic() + _LOOK_S
         while len(found) < len(partitions) and time.monotonic() < until:
             take(reader, 1000, 0.05)
@@ -96,7 +96,7 @@ def _messages(settings: Settings, behind: dict[TopicPartition, tuple[int, int]])
     first: dict[TopicPartition, int] = {}
     count = dict.fromkeys(behind, 0)
     try:
-        reader.assign([ck.TopicPartition(*tp, stable) for tp, (stable, _) in behind.items()])
+        assign(reader, {tp: stable for tp, (stable, _) in behind.items()})
         still_open, until = set(behind), time.monotonic() + _LOOK_S
         while still_open and time.monotonic() < until:
             for message in take(reader, 10_000, 0.1):

@@ -10,7 +10,7 @@ import confluent_kafka as ck
 
 from playlake.broker import config
 from playlake.broker.admin import answers
-from playlake.broker.client import TopicPartition, at_work, claimed_end, client, no_data, take
+from playlake.broker.client import TopicPartition, assign, at_work, claimed_end, client, no_data, take
 from playlake.broker.patience import PATIENT_MS
 from playlake.settings import Settings
 
@@ -75,7 +75,7 @@ class _Look:
             **{"fetch.wait.max.ms": wait_ms},
         )
         try:
-            reader.assign([ck.TopicPartition(*tp, offset) for tp, offset in self.still_open.items()])
+            assign(reader, self.still_open)
             until = time.monotonic() + for_s
             while self.still_open and time.monotonic() < until:
                 done = set()

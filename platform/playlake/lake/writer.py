@@ -146,7 +146,7 @@ class Writer:
         if at_once:
             raise KeyboardInterrupt
 
-    def run(self, *, for_s: float | None = None, until_idle: bool = False, idle_s: float = 1.0) -> Landed:
+    def run(self, *, for_s: float | None = None, until_idle: bool = False, idle_s: float = 0.5) -> Landed:
         """Land until stopped, for ``for_s`` seconds, or until every partition was read to its end.
 
         :raises UnavailableError: when broker or store is down at the start, or for longer than their time limit.
