@@ -53,8 +53,9 @@ def test_every_message_has_an_offset_of_its_own(settings: Settings, topic: str) 
 
 def test_a_log_of_which_nothing_was_removed_starts_at_0(settings: Settings, topic: str) -> None:
     send(settings, topic, 20)
-    assert broker.log_starts(settings, {topic: 4}) == {TopicPartition(topic, p): 0 for p in range(4)}
-    assert broker.log_starts(settings, {}) == {}
+    partitions = [TopicPartition(topic, p) for p in range(4)]
+    assert broker.log_starts(settings, partitions) == dict.fromkeys(partitions, 0)
+    assert broker.log_starts(settings, ()) == {}
 
 
 def test_an_empty_topic_has_no_offsets(settings: Settings, topic: str) -> None:

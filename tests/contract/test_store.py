@@ -42,12 +42,8 @@ def test_the_bucket_is_made_once(settings: Settings, store: Store) -> None:
 
 def test_two_that_make_the_bucket_at_once_both_have_it(settings: Settings) -> None:
     """SeaweedFS may call a bucket missing that another client is making."""
-    with ThreadPoolExecutor(16) as pool:
-        for number in range(5):
-            one = settings.model_copy(update={"s3_bucket": f"{settings.s3_bucket}-{number}"})
-            list(pool.map(lambda _, one=one: Store(one)._make_bucket(one.s3_bucket), range(16)))
-            drop_bucket(one)
-    Store(settings)._make_bucket(settings.s3_bucket)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: Store(settings)._make_bucket(settings.s3_bucket), range(8)))
     store = Store(settings)
     store.write("a", b"1")
     assert store.read("a") == b"1"

@@ -48,7 +48,7 @@ def test_what_has_landed_leaves_the_log_and_what_has_not_stays(cli: Cli) -> None
     produce(settings, 3)  # these have not
     assert retention.trim(settings) == KEPT + 8
     assert batches(settings) == list(range(KEPT + 8, 2 * KEPT + 8))
-    assert broker.log_starts(settings, {events.PLAYS: 4})[PARTITION] == KEPT + 8
+    assert broker.log_starts(settings, [PARTITION])[PARTITION] == KEPT + 8
     assert retention.trim(settings) == 0, "it is short now"
 
     produce(settings, 4 * KEPT)
@@ -66,7 +66,7 @@ def test_a_lake_that_comes_too_late_is_told_what_is_gone(cli: Cli) -> None:
     produce(settings, 3 * KEPT)
     cli("land", "--until-idle")
     assert retention.trim(settings) > 0
-    begins = broker.log_starts(settings, {events.PLAYS: 4})[PARTITION]
+    begins = broker.log_starts(settings, [PARTITION])[PARTITION]
     store = Store(settings)
     store.delete_all(store.keys("bronze/"))
     late = cli("land", "--until-idle")

@@ -79,6 +79,25 @@ def at_work(settings: Settings, partitions: Iterable[TopicPartition], timeout_s:
         asking.close()
 
 
+def log_starts(
+    settings: Settings, partitions: Iterable[TopicPartition], *, timeout_s: float = 15.0
+) -> dict[TopicPartition, int]:
+    """The log start offset of each partition: what retention removed lies before it.
+
+    :raises UnavailableError: when the broker does not say.
+    """
+    reader = client(settings, "playlake-reader", lambda _error: None)
+    found = {}
+    try:
+        for tp in partitions:
+            found[tp] = int(reader.get_watermark_offsets(ck.TopicPartition(*tp), timeout=timeout_s)[0])
+    except ck.KafkaException as error:
+        raise config.down(settings, error.args[0].str()) from error
+    finally:
+        reader.close()
+    return found
+
+
 def no_data(partitions: Sequence[TopicPartition]) -> str:
     """Words for partitions of which the broker gives nothing."""
     named = ", ".join(f"{t}/{p}" for t, p in partitions[:4])

@@ -11,7 +11,7 @@ import confluent_kafka as ck
 from playlake import log
 from playlake.broker import config
 from playlake.broker.admin import Admin, answers
-from playlake.broker.client import TopicPartition, at_work, claimed_end, client, no_data, take
+from playlake.broker.client import TopicPartition, at_work, claimed_end, client, log_starts, no_data, take
 from playlake.broker.membership import Member, forget_the_last_leader, leave_for_the_dead
 from playlake.broker.patience import PATIENT_MS, Watch
 from playlake.broker.polled import Polled, runs
@@ -127,15 +127,18 @@ class Consumer:
             return Polled()  # what came was of partitions that were just given back: it is read again
         return polled
 
-    def _begins_later(self, tp: TopicPartition) -> bool:
-        """Whether a lake that has nothing of a partition is too late for its beginning, which Tansu does not say when
-        it is asked for it."""
-        if self._settings.profile != "embedded":
-            return False
+    def _begin_later(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Those of which a lake that has nothing is too late for the beginning, which Tansu does not say to a fetch.
+
+        Asked on a connection of its own: on one where a fetch hangs, all that is asked after it waits.
+        """
+        if self._settings.profile != "embedded" or not partitions:
+            return []
         try:
-            return self.beginning(tp, 3.0) > 0
+            starts = log_starts(self._settings, partitions, timeout_s=3.0)
         except UnavailableError:
-            return False
+            return []
+        return [tp for tp in partitions if starts[tp] > 0]
 
     def _be_patient(self) -> None:
         """Join again as one that lets a fetch take longer; a client's settings can't be changed."""
@@ -214,7 +217,7 @@ class Consumer:
 
     def read_on(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Read these partitions, each from an offset on, and no other. What was fetched before is dropped."""
-        self._nowhere = [tp for tp, offset in offsets.items() if offset == 0 and self._begins_later(tp)]
+        self._nowhere = self._begin_later([tp for tp, offset in offsets.items() if offset == 0])
         self._starts = {tp: offset for tp, offset in offsets.items() if tp not in self._nowhere}
         self._watch = Watch()
         self.go_on()  # a partition stays paused through any number of assignments

@@ -58,24 +58,6 @@ def read_offsets(
     return offsets
 
 
-def log_starts(settings: Settings, topics: Mapping[str, int], *, timeout_s: float = 15.0) -> dict[TopicPartition, int]:
-    """The first offset that the log may still have of each partition: what retention removed lies before it.
-
-    :param topics: number of partitions by topic.
-    :raises UnavailableError: when the broker does not say.
-    """
-    reader = client(settings, "playlake-reader", lambda _error: None)
-    found = {}
-    try:
-        for tp in (TopicPartition(topic, p) for topic, count in topics.items() for p in range(count)):
-            found[tp] = int(reader.get_watermark_offsets(ck.TopicPartition(*tp), timeout=timeout_s)[0])
-    except ck.KafkaException as error:
-        raise config.down(settings, error.args[0].str()) from error
-    finally:
-        reader.close()
-    return found
-
-
 @dataclass(slots=True)
 class _Reader:
     """Reads partitions to their end into ``offsets``."""

@@ -111,7 +111,9 @@ def _logs(settings: Settings, say: Callable[[str], None]) -> dict[str, Log]:
         topics = admin.topics(events.TOPICS)
     partitions = {name: info.partitions for name, info in topics.items()}
     say("reading the log")
-    starts = broker.log_starts(settings, partitions)
+    starts = broker.log_starts(
+        settings, [broker.TopicPartition(name, p) for name, count in partitions.items() for p in range(count)]
+    )
     unread: dict[broker.TopicPartition, int] = {}
     found = broker.read_offsets(
         settings,
