@@ -52,11 +52,12 @@
     end
 {%- endmacro %}
 
-{# Whether a source gives the name of an artist, and not what it writes where it has none. #}
+{# Whether a source gives the name of an artist, and not what it writes where it has none. A name's key is costly: it is
+   made only of what may be a placeholder, and of what has no letters of two cases, as blanks have not. #}
 {% macro is_artist_named(artist='artist_name') -%}
     coalesce(
         not (
-            (lower({{ artist }}) like '%nknown%' or length({{ artist }}) < 3)
+            (lower({{ artist }}) like '%nknown%' or lower({{ artist }}) = upper({{ artist }}))
             and {{ name_key(artist) }} in ('', 'unknown artist', 'unknown author')
         ),
         true
@@ -67,7 +68,7 @@
 {% macro is_named(of='') -%}
     coalesce(
         not (
-            (lower({{ of }}track_name) like '%nknown%' or length({{ of }}track_name) < 3)
+            (lower({{ of }}track_name) like '%nknown%' or lower({{ of }}track_name) = upper({{ of }}track_name))
             and (
                 {{ name_key(of ~ 'track_name') }} = ''
                 or (
