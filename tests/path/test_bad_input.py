@@ -64,8 +64,8 @@ def test_the_reasons_of_what_is_refused_are_told(cli: Cli, tmp_path: Path) -> No
     rows = json.loads(file.read_text("utf-8"))
     file.write_text(json.dumps([*rows, {**rows[0], "msPlayed": -1}, {**rows[0], "msPlayed": -2}, "no row"]))
     done = cli("import", str(export), "--user", "refused")
-    assert "2 refused: msPlayed is not a length of time" in done.out
-    assert "1 refused: not an object but str" in done.out
+    assert "2 refused: msPlayed is not a number of milliseconds from 0 to 2^53: -1" in done.out
+    assert '1 refused: not a JSON object: "no row"' in done.out
 
 
 def test_an_import_that_takes_nothing_fails_and_says_why(cli: Cli, tmp_path: Path) -> None:

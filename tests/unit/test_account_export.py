@@ -123,25 +123,25 @@ def test_another_listener_has_other_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (["no", "object"], "not an object but list"),
-        (None, "not an object but NoneType"),
+        (["no", "object"], 'not a JSON object: ["no", "object"]'),
+        (None, "not a JSON object: null"),
         ({k: v for k, v in row().items() if k != "endTime"}, "endTime is missing"),
         ({k: v for k, v in row().items() if k != "msPlayed"}, "msPlayed is missing"),
         ({"endTime": "2021-04-22 05:41", "podcastName": "P", "episodeName": "E", "msPlayed": 1}, "a podcast episode"),
         ({"endTime": "2021-04-22 05:41", "audiobookName": "B", "chapterName": "1", "msPlayed": 1}, "of an audiobook"),
         ({"ts": "2021-11-15T13:41:44Z", "ms_played": 1, "username": "x"}, "extended streaming history, which is not"),
         (row(artist=None), "artistName is not text"),  # type: ignore[arg-type]
-        (row(played="180000"), "msPlayed is not a whole number"),
-        (row(played=1.5), "msPlayed is not a whole number"),
+        (row(played="180000"), 'msPlayed is not a whole number: "180000"'),
+        (row(played=1.5), "msPlayed is not a whole number: 1.5"),
         (row(played=True), "msPlayed is not a whole number"),
-        (row(played=-1), "msPlayed is not a length of time"),
-        (row(played=2**53), "is not a length of time"),
-        (row(played=10**30), "is not a length of time"),
+        (row(played=-1), "msPlayed is not a number of milliseconds from 0 to 2^53: -1"),
+        (row(played=2**53), "milliseconds from 0 to 2^53: 9007199254740992"),
+        (row(played=10**300), "from 0 to 2^53: 1000000000"),
         (row(artist="x" * 4097), "artistName is over 4096 characters"),
         (row(track="x" * 10_000_000), "trackName is over 4096 characters"),
-        (row(end="22.04.2021 05:41"), "endTime is not of the form"),
-        (row(end="2021-02-30 05:41"), "is not of the form"),
-        (row(end="1970-01-01 00:00"), "is before 2000 or in the future"),
+        (row(end="22.04.2021 05:41"), 'endTime is not a time of the form 2021-04-22 05:41: "22.04.2021 05:41"'),
+        (row(end="2021-02-30 05:41"), '2021-04-22 05:41: "2021-02-30 05:41"'),
+        (row(end="1970-01-01 00:00"), 'is before 2000 or in the future: "1970-01-01 00:00"'),
         (row(end="2099-01-01 00:00"), "is before 2000 or in the future"),
         (row(artist=""), "artistName is empty"),
         (row(track=""), "trackName is empty"),
@@ -159,12 +159,29 @@ def test_a_bad_row_is_refused_and_its_neighbours_are_not(tmp_path: Path, bad: Ro
     assert (refused["row"], refused["file"], refused["data"]) == (2, str(path), bad)
 
 
+def test_a_whole_number_may_have_a_decimal_point(tmp_path: Path) -> None:
+    """Spreadsheets and pandas write 180000 as 180000.0: it is the same play."""
+    as_spotify = write(tmp_path / "a" / "StreamingHistory0.json", [row(played=180_000)])
+    as_pandas = write(tmp_path / "b" / "StreamingHistory0.json", [row(played=180_000.0)])
+    assert ids(imported(as_spotify)) == ids(imported(as_pandas))
+
+
+def test_the_summary_shows_a_value_of_each_reason(tmp_path: Path) -> None:
+    rows = [row(), row(played=1.5), row(played=2.5)]
+    receipt = run(write(tmp_path / "StreamingHistory0.json", rows))
+    assert receipt.reasons == {"msPlayed is not a whole number": 2}
+    assert receipt.example("msPlayed is not a whole number") == "msPlayed is not a whole number: 1.5"
+    assert receipt.as_dict()["examples"] == {"msPlayed is not a whole number": "1.5"}
+
+
 def test_a_refused_row_may_be_anything(tmp_path: Path) -> None:
     deep = "[" * 3_000 + "]" * 3_000
     path = tmp_path / "StreamingHistory0.json"
     path.write_text(f'[{json.dumps(row())}, {deep}, {{"lone": "\\ud800"}}, {json.dumps(row(track="after"))}]')
     receipt = run(path)
     assert (receipt.read, receipt.produced, receipt.refused) == (4, 2, 2)
+    assert receipt.refused_file is not None
+    assert deep in Path(receipt.refused_file).read_text(encoding="utf-8"), "it is kept"
 
 
 @pytest.mark.parametrize("form", ["[{row}, {deep}, {row}]", '[{row}, {{"endTime": {deep}}}, {row}]'])

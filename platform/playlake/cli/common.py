@@ -150,7 +150,7 @@ def tell(receipt: Receipt, json: bool) -> None:
     """After the counts of an import: why rows were refused, where the receipt is, and what is wrong."""
     if not json:
         for reason, count in receipt.reasons.most_common(5):
-            out.print(f"{count:,} refused: {reason}")
+            out.print(f"{count:,} refused: {receipt.example(reason)}")
         if len(receipt.reasons) > 5:
             out.print(f"{len(receipt.reasons) - 5} more reasons are in the receipt.")
         out.print(f"Receipt: {receipt.receipt_file}")

@@ -29,7 +29,10 @@ class NotANumber:
 
 def shown(value: object) -> str:
     """A value as JSON, shortened."""
-    text = value.text if isinstance(value, NotANumber) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value.text if isinstance(value, NotANumber) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "nested too deep to be shown"
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= MOST else f"{text[: MOST - 1]}…"
 

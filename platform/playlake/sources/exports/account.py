@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from playlake import events
 from playlake.events.model import EARLIEST, MAX_TEXT
+from playlake.events.reasons import shown
 from playlake.sources.exports.format import Outcome, Refused
 from playlake.sources.exports.kinds import ACCOUNT, kind_of
 from playlake.sources.exports.rows import BrokenRow, holds_no_text, read_rows
@@ -25,6 +26,16 @@ _WINDOW = timedelta(days=1)
 _MOST_SEEN = 50_000
 """Rows remembered before those of more than a day ago are forgotten: five times what Spotify puts into a file."""
 _Key = tuple[str, str, str, int]
+
+
+def _why_no_name(text: str) -> str | None:
+    if not text:
+        return "is empty"
+    if len(text) > MAX_TEXT:
+        return f"is over {MAX_TEXT} characters"
+    if holds_no_text(text):
+        return "holds what is no character: half of one (a cut emoji), or bytes not UTF-8"
+    return None
 
 
 class AccountExport:
@@ -84,31 +95,28 @@ class AccountExport:
         if isinstance(row, BrokenRow):
             return Refused(row.reason, row.text)
         if not isinstance(row, dict):
-            return Refused(f"not an object but {type(row).__name__}", row)
+            return Refused("not a JSON object", row, shown(row))
         kind = kind_of(row)
         if kind not in (None, ACCOUNT):
             return Refused(f"{kind}, which is not imported yet", row)
         for name, wanted in (("endTime", str), ("artistName", str), ("trackName", str), ("msPlayed", int)):
             if name not in row:
                 return Refused(f"{name} is missing", row)
-            if not isinstance(row[name], wanted) or isinstance(row[name], bool):
-                return Refused(f"{name} is not {'text' if wanted is str else 'a whole number'}", row)
+            value = row[name]
+            if wanted is int and isinstance(value, float) and value.is_integer():
+                value = row[name] = int(value)  # as spreadsheets and pandas write it
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                return Refused(f"{name} is not {'text' if wanted is str else 'a whole number'}", row, shown(value))
+            if name in ("artistName", "trackName") and (why := _why_no_name(value)):
+                return Refused(f"{name} {why}", row, shown(value) if value else None)
         try:
             ended = datetime.strptime(row["endTime"], _FORM).replace(tzinfo=UTC)
         except ValueError:
-            return Refused("endTime is not of the form 2021-04-22 05:41", row)
+            return Refused("endTime is not a time of the form 2021-04-22 05:41", row, shown(row["endTime"]))
         if not EARLIEST <= ended <= datetime.now(UTC) + _WINDOW:
-            return Refused("endTime is before 2000 or in the future", row)
-        artist, title, played = row["artistName"], row["trackName"], row["msPlayed"]
-        if not artist or not title:
-            return Refused(f"{'artistName' if not artist else 'trackName'} is empty", row)
-        for name in ("artistName", "trackName"):
-            if len(row[name]) > MAX_TEXT:
-                return Refused(f"{name} is over {MAX_TEXT} characters", row)
-            if holds_no_text(row[name]):
-                return Refused(f"{name} holds what is no character: half of one (a cut emoji), or bytes not UTF-8", row)
-        if not 0 <= played < 2**53:
-            return Refused("msPlayed is not a length of time", row)
+            return Refused("endTime is before 2000 or in the future", row, shown(row["endTime"]))
+        if not 0 <= row["msPlayed"] < 2**53:
+            return Refused("msPlayed is not a number of milliseconds from 0 to 2^53", row, shown(row["msPlayed"]))
         return ended
 
     def _event(self, key: _Key, ended: datetime, user_id: str, occurrence: int) -> events.Event:

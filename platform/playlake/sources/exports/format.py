@@ -15,6 +15,8 @@ class Refused:
 
     reason: str
     row: Any
+    value: str | None = None
+    """What the field at fault holds, shortened."""
 
 
 Outcome = events.Event | Refused

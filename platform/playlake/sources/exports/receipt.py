@@ -44,6 +44,8 @@ class Receipt:
     files: list[FileReceipt] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    """By reason, the value of the first row that was refused for it."""
     refused_file: str | None = None
     receipt_file: str | None = None
     overlaps: list[str] = field(default_factory=list)
@@ -114,12 +116,16 @@ class Receipt:
                 "Nothing was imported: the history files have no rows."
                 " Ask Spotify for the data again after some listening, or give another export."
             )
-        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in self.reasons.most_common(3))
+        reasons = "; ".join(f"{self.example(reason)} ({count:,})" for reason, count in self.reasons.most_common(3))
         more = f"; and {len(self.reasons) - 3} more reasons" if len(self.reasons) > 3 else ""
         return (
             f"Nothing was imported: all {self.read:,} rows were refused: {reasons}{more}."
             " playlake imports music from Spotify's account data: give an export that has some."
         )
+
+    def example(self, reason: str) -> str:
+        """A reason with the first value that it was given for."""
+        return f"{reason}: {self.examples[reason]}" if reason in self.examples else reason
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the receipt file."""
@@ -134,6 +140,7 @@ class Receipt:
             "refused": self.refused,
             "unsettled": self.unsettled,
             "reasons": dict(self.reasons),
+            "examples": self.examples,
             "ignored": self.ignored,
             "overlaps": self.overlaps,
             "files": [
@@ -181,8 +188,11 @@ class ReceiptBook:
         """Keep a refused row: where it stood, why, and the row itself."""
         file.refused += 1
         self._receipt.reasons[refused.reason] += 1
+        if refused.value is not None:
+            self._receipt.examples.setdefault(refused.reason, refused.value)
         self._receipt.refused_file = str(self._refused)
-        entry = {"file": file.file, "row": number, "reason": refused.reason}
+        reason = refused.reason if refused.value is None else f"{refused.reason}: {refused.value}"
+        entry = {"file": file.file, "row": number, "reason": reason}
         try:
             text = json.dumps({**entry, "data": refused.row}, ensure_ascii=False, default=str)
         except RecursionError:

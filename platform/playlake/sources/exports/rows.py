@@ -28,13 +28,10 @@ _NOT_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that is not JSON.
-
-    :param text: the row as it stands in the file; None where it is nested too deep to be kept.
-    """
+    """A row that is not JSON, as it stands in the file."""
 
     reason: str
-    text: str | None
+    text: str
 
 
 def holds_no_text(value: str) -> bool:
@@ -119,7 +116,7 @@ class _Text:
         try:
             return _DECODER.decode(text)
         except RecursionError:
-            return BrokenRow("nested too deep", None)
+            return BrokenRow("nested too deep", text)
         except ValueError as error:
             if cut_off:
                 raise DamagedFileError(f"not whole JSON: the row that begins in line {line} has no end") from error
