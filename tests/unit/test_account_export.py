@@ -460,7 +460,7 @@ KINDS = [
     ("scrobbles.csv", "uts,utc_time,artist,artist_mbid\n1749776100,x,y,z\n", "Last.fm history"),
     ("user.csv", 'Band,LP,Song,"13 Jun 2025 00:55"\n', "Last.fm history"),
     ("maloja.json", json.dumps({"maloja": {}, "scrobbles": []}), "a Maloja export"),
-    ("history.json.gz", gzip.compress(b"[]").decode("latin-1"), "packed with gzip"),
+    ("history.json.gz", gzip.compress(b"[]", mtime=0).decode("latin-1"), "packed with gzip"),
     ("history.part", json.dumps([row()]), "does not end in .json"),
 ]
 
