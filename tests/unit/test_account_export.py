@@ -461,6 +461,16 @@ KINDS = [
     ("user.csv", 'Band,LP,Song,"13 Jun 2025 00:55"\n', "Last.fm history"),
     ("maloja.json", json.dumps({"maloja": {}, "scrobbles": []}), "a Maloja export"),
     ("history.json.gz", gzip.compress(b"[]", mtime=0).decode("latin-1"), "packed with gzip"),
+    ("lastfm.json", json.dumps({"recenttracks": {"track": [], "@attr": {}}}), "Last.fm history"),
+    (
+        "recent.json",
+        json.dumps({"items": [{"track": {}, "played_at": "2024-01-01T00:00:00Z"}]}, indent=1),
+        "Spotify's API",
+    ),
+    ("recent_rows.json", json.dumps([{"track": {}, "played_at": "2024-01-01T00:00:00Z"}]), "Spotify's API"),
+    ("watch-history.json", json.dumps([{"header": "YouTube Music", "title": "Watched x"}]), "YouTube history"),
+    ("plays.csv", "endTime,artistName,trackName,msPlayed\n2024-01-01 00:00,a,b,1\n", "a table of plays"),
+    ("Apple Music Play Activity.csv", '"Artist Name","Song Name","Play Duration"\na,b,1\n', "a table of plays"),
     ("history.part", json.dumps([row()]), "does not end in .json"),
 ]
 
@@ -487,9 +497,19 @@ def test_history_that_is_not_read_is_named_by_its_content(
     assert what in receipt.ignored[label]
 
 
+def test_a_packed_file_with_the_name_of_history_is_named_as_packed(tmp_path: Path) -> None:
+    (tmp_path / "StreamingHistory0.json").write_bytes(gzip.compress(b"[]", mtime=0))
+    assert [f.damaged for f in run(tmp_path).files] == ["packed with gzip; unpack it first"]
+
+
 def test_other_files_of_an_export_are_no_history(tmp_path: Path) -> None:
     write(tmp_path / "StreamingHistory0.json", [row()])
-    for name, text in (("Playlist1.json", '{"playlists": []}'), ("Follow.json", "{}"), ("Read_Me_First.pdf", "%PDF-")):
+    for name, text in (
+        ("Playlist1.json", '{"playlists": []}'),
+        ("Follow.json", "{}"),
+        ("a.csv", "artist,born\n"),
+        ("Read_Me_First.pdf", "%PDF-"),
+    ):
         (tmp_path / name).write_text(text)
     assert run(tmp_path).ignored == {}
 

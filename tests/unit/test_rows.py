@@ -12,7 +12,7 @@ from hypothesis import settings as h
 from hypothesis import strategies as st
 
 from playlake.sources.exports.format import DamagedFileError
-from playlake.sources.exports.rows import BrokenRow, holds_no_text, read_rows
+from playlake.sources.exports.rows import BrokenRow, read_rows, why_no_text
 
 Row = dict[str, Any]
 
@@ -73,7 +73,7 @@ def test_what_is_no_character_costs_no_other(value: str | bytes) -> None:
     raw = value if isinstance(value, bytes) else value.encode()
     before, odd, after = read(b'[{"a": 1}, {"a": "' + raw + b'"}, {"a": 2}]')
     assert (before, after) == ({"a": 1}, {"a": 2})
-    assert holds_no_text(odd["a"])
+    assert why_no_text(odd["a"])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_is_no_character_costs_no_other(value: str | bytes) -> None:
 def test_odd_characters_stay_as_they_are(value: str) -> None:
     assert read(json.dumps([{"a": value}], ensure_ascii=False).encode()) == [{"a": value}]
     assert read(b'[{"a": "' + value.encode() + b'"}]') == [{"a": value}]
-    assert not holds_no_text(value)
+    assert why_no_text(value) is None
 
 
 def test_lists_that_follow_each_other_are_read_on() -> None:

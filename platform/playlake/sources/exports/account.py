@@ -18,7 +18,7 @@ from playlake.events.model import EARLIEST, MAX_TEXT
 from playlake.events.reasons import shown
 from playlake.sources.exports.format import Outcome, Refused
 from playlake.sources.exports.kinds import ACCOUNT, kind_of
-from playlake.sources.exports.rows import BrokenRow, holds_no_text, read_rows
+from playlake.sources.exports.rows import BrokenRow, read_rows, why_no_text
 
 _NAME = re.compile(r"StreamingHistory(?:_music_|_podcast_|_audiobook_)?(\d*).*\.json$", re.IGNORECASE)
 _FORM = "%Y-%m-%d %H:%M"
@@ -33,9 +33,7 @@ def _why_no_name(text: str) -> str | None:
         return "is empty"
     if len(text) > MAX_TEXT:
         return f"is over {MAX_TEXT} characters"
-    if holds_no_text(text):
-        return "holds what is no character: half of one (a cut emoji), or bytes not UTF-8"
-    return None
+    return why_no_text(text)
 
 
 class AccountExport:

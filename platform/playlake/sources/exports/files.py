@@ -13,7 +13,8 @@ from typing import IO
 from playlake.errors import UsageError
 from playlake.sources.exports.account import AccountExport
 from playlake.sources.exports.format import DamagedFileError, Format
-from playlake.sources.exports.kinds import ACCOUNT, SAMPLE, kind_of_file, packing_of
+from playlake.sources.exports.kinds import ACCOUNT, SAMPLE, kind_of_file
+from playlake.sources.exports.rows import packing_of
 
 FORMATS: tuple[Callable[[], Format], ...] = (AccountExport,)
 """Every format that can be imported; the first that knows a file's name reads it."""
@@ -168,11 +169,14 @@ def _in_zip(path: Path) -> Iterator[tuple[str, HistoryFile]]:
 
 
 def _nothing_in(path: Path, files: int, not_read: dict[str, str]) -> str:
-    wanted = "playlake imports Spotify's account data: give the StreamingHistory*.json files, their folder or zip."
+    wanted = (
+        "playlake imports Spotify's account data, which Spotify sends apart from the extended history: give the"
+        " StreamingHistory*.json files, their folder or zip."
+    )
     if not_read:
         label, why = next(iter(not_read.items()))
         more = f" (and {len(not_read) - 1} more files)" if len(not_read) > 1 else ""
-        return f"{label} is {why}{more}, so there is nothing to import. {wanted}"
+        return f"Nothing to import: {label} is {why}{more}. {wanted}"
     if path.is_dir() or path.suffix.lower() == ".zip":
         return f"{path} holds no listening history among its {files} files. {wanted}"
     return f"{path} is no listening history that playlake knows. {wanted}"

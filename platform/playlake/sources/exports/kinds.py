@@ -1,7 +1,7 @@
 """What a row or a file of listening history is, recognised by its content.
 
 Shapes: Spotify's account data and extended history (https://support.spotify.com/article/understanding-my-data/),
-Last.fm by ghan.nl and benjaminbenben, ListenBrainz, Maloja.
+Spotify's API, Last.fm (its API, ghan.nl, benjaminbenben), ListenBrainz, Maloja, YouTube (Takeout), tables of plays.
 """
 
 from __future__ import annotations
@@ -24,20 +24,16 @@ EXTENDED = "extended streaming history"
 LASTFM = "Last.fm history"
 LISTENBRAINZ = "ListenBrainz history"
 MALOJA = "a Maloja export"
+API = "an answer of Spotify's API"
+YOUTUBE = "YouTube history"
+TABLE = "a table of plays (CSV)"
 
 SAMPLE = 64 * 1024
 """Bytes of a file that are enough to tell what it is."""
 _ROWS = 20
 _BY_NAME = re.compile(r"(Streaming_History_|endsong|endvideo).*\.json$", re.IGNORECASE)
-_PACKED = (
-    (b"\x1f\x8b", 0, "gzip"),
-    (b"BZh", 0, "bzip2"),
-    (b"\xfd7zXZ", 0, "xz"),
-    (b"7z\xbc\xaf\x27\x1c", 0, "7z"),
-    (b"Rar!", 0, "RAR"),
-    (b"ustar", 257, "tar"),
-    (b"PK\x03\x04", 0, "zip"),
-)
+_TABLE = re.compile(r"(?i)(?=[^{}]*\bartist)(?=[^{}]*\b(track|song|title))[\w \"]+([,;\t|][\w \"()]*){2,}\s*$")
+"""A first line that names columns: an artist, a track and at least one more."""
 _LASTFM_LINE = re.compile(r'.+,.*,.+,"?\d{1,2} [A-Z][a-z]{2} \d{4},? \d{2}:\d{2}"?$')
 
 
@@ -56,6 +52,10 @@ def kind_of(row: Any) -> str | None:
     if "endTime" in row and ("msPlayed" in row or "trackName" in row):
         return ACCOUNT
     track = row.get("track")
+    if isinstance(track, dict) and "played_at" in row:
+        return API
+    if str(row.get("header", "")).startswith("YouTube") and "title" in row:
+        return YOUTUBE
     if isinstance(track, list) and ("@attr" in row or any(isinstance(t, dict) and "artist" in t for t in track[:1])):
         return LASTFM
     return None
@@ -74,16 +74,17 @@ def kind_of_file(name: str, sample: bytes) -> str | None:
     elif text.startswith(b"{"):
         if b'"scrobbles"' in text and b'"maloja"' in text:
             return MALOJA
+        if b'"recenttracks"' in text:
+            return LASTFM
+        if b'"played_at"' in text and b'"track"' in text:
+            return API
         if kind := kind_of(_whole(text.split(b"\n", 1)[0])):
             return kind
     elif re.match(rb'"?uts"?,', text) or _LASTFM_LINE.match(text.split(b"\n", 1)[0].decode(errors="replace").strip()):
         return LASTFM
+    elif _TABLE.match(text.split(b"\n", 1)[0].decode(errors="replace")):
+        return TABLE
     return EXTENDED if _BY_NAME.match(name) else None
-
-
-def packing_of(sample: bytes) -> str | None:
-    """What a file is packed with (``gzip``, ``zip``, …), by its first bytes."""
-    return next((name for magic, at, name in _PACKED if sample[at:].startswith(magic)), None)
 
 
 def _first_rows(sample: bytes) -> list[Any]:

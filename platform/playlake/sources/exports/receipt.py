@@ -118,10 +118,12 @@ class Receipt:
             )
         reasons = "; ".join(f"{self.example(reason)} ({count:,})" for reason, count in self.reasons.most_common(3))
         more = f"; and {len(self.reasons) - 3} more reasons" if len(self.reasons) > 3 else ""
-        return (
-            f"Nothing was imported: all {self.read:,} rows were refused: {reasons}{more}."
-            " playlake imports music from Spotify's account data: give an export that has some."
+        advice = (
+            "playlake imports music from Spotify's account data: give an export that has some."
+            if any("not imported yet" in reason for reason in self.reasons)
+            else "The receipt keeps the rows. Give the files as Spotify sent them."
         )
+        return f"Nothing was imported: all {self.read:,} rows were refused: {reasons}{more}. {advice}"
 
     def example(self, reason: str) -> str:
         """A reason with the first value that it was given for."""

@@ -18,6 +18,15 @@ MAX_ROW: Final = 64 * 1024 * 1024
 """Characters that a row may have; memory holds one row."""
 
 _CHUNK = 64 * 1024
+_PACKED = (
+    (b"\x1f\x8b", 0, "gzip"),
+    (b"BZh", 0, "bzip2"),
+    (b"\xfd7zXZ", 0, "xz"),
+    (b"7z\xbc\xaf\x27\x1c", 0, "7z"),
+    (b"Rar!", 0, "RAR"),
+    (b"ustar", 257, "tar"),
+    (b"PK\x03\x04", 0, "zip"),
+)
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00": "UTF-32"}
 _DECODER = json.JSONDecoder(strict=False)  # a raw tab or newline within a text costs nothing
 _BETWEEN = re.compile(r"[\s,]*")
@@ -34,9 +43,19 @@ class BrokenRow:
     text: str
 
 
-def holds_no_text(value: str) -> bool:
-    """Whether something in it is no character: half of a pair (a cut emoji), or bytes that are not UTF-8."""
-    return _NOT_CHARACTERS.search(value) is not None
+def packing_of(sample: bytes) -> str | None:
+    """What a file is packed with (``gzip``, ``zip``, …), by its first bytes."""
+    return next((name for magic, at, name in _PACKED if sample[at:].startswith(magic)), None)
+
+
+def why_no_text(value: str) -> str | None:
+    """What in a text is no character; None where all are."""
+    found = _NOT_CHARACTERS.search(value)
+    if found is None:
+        return None
+    if "\udc80" <= found[0] <= "\udcff":  # a wrong byte, read by surrogateescape, or the second half of some emojis
+        return "holds bytes that are not UTF-8 (save the file as UTF-8), or half of a cut emoji"
+    return "holds half of a cut emoji"
 
 
 def read_rows(file: IO[bytes]) -> Iterator[Any]:
@@ -47,8 +66,11 @@ def read_rows(file: IO[bytes]) -> Iterator[Any]:
     :raises DamagedFileError: where the file can't be read on.
     """
     text = _Text(file)
-    if text.skip() != "[":
-        raise DamagedFileError("not a list of plays" if text.skip() else "the file is empty")
+    if (first := text.skip()) != "[":
+        what = (
+            "one JSON object, or one on each line, and not a list of plays" if first == "{" else "not a list of plays"
+        )
+        raise DamagedFileError(what if first else "the file is empty")
     text.pos += 1
     while True:
         start = text.skip()
@@ -81,6 +103,8 @@ class _Text:
         start = self._file.read(_CHUNK)
         if encoding := _BOMS.get(start[:2]):
             raise DamagedFileError(f"{encoding} text; save the file as UTF-8")
+        if packing := packing_of(start):
+            raise DamagedFileError(f"packed with {packing}; unpack it first")
         self._take(start.removeprefix(codecs.BOM_UTF8))
 
     @property
