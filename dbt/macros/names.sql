@@ -58,7 +58,7 @@
     coalesce(
         not (
             (lower({{ artist }}) like '%nknown%' or lower({{ artist }}) = upper({{ artist }}))
-            and {{ name_key(artist) }} in ('', 'unknown artist', 'unknown author')
+            and {{ name_key(artist) }} in ('', 'unknown artist', 'unknown author', 'unknown show', '<unknown>', '[unknown]')
         ),
         true
     )
@@ -73,7 +73,7 @@
                 {{ name_key(of ~ 'track_name') }} = ''
                 or (
                     {{ name_key(of ~ 'track_name') }}
-                    in ('unknown track', 'unknown book', 'unknown chapter', 'unknown episode')
+                    in ('unknown track', 'unknown book', 'unknown chapter', 'unknown episode', '<unknown>', '[unknown]')
                     and not {{ is_artist_named(of ~ 'artist_name') }}
                 )
             )
