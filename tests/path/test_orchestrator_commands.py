@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 from deltalake import DeltaTable
 
@@ -18,6 +18,7 @@ from playlake.broker import Producer
 from playlake.lake.options import storage_options
 from playlake.lake.table import Table
 from playlake.stack import ports
+from playlake.warehouse.build import alone
 from tests.support.commands import Cli, end
 from tests.support.lakes import assert_whole, parquet_files
 from tests.support.waiting import wait_for
@@ -142,8 +143,8 @@ def test_a_stage_waits_for_another_build_and_says_so(cli: Cli, monkeypatch: pyte
     cli.json("simulate", "--plays", "50", "--listeners", "3", "--seed", "46")
     cli("land", "--until-idle")
     monkeypatch.setattr("playlake.warehouse.build._PATIENCE_S", 0.1)
-    with filelock.FileLock(cli.home / "warehouse" / "build.lock"):
-        assert "One build at a time" in cli("build", check=1).err
+    with alone(cli.settings()):
+        assert f"is running (process {os.getpid()}). One build at a time" in cli("build", check=1).err
         waited = cli("build", "--stage", "begin", check=1)
     assert "waiting for another build to end" in waited.err
     assert "One build at a time" in waited.err

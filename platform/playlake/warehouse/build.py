@@ -6,6 +6,7 @@ one call (:func:`build`), or one call a stage (:func:`begin`, then :func:`run_st
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 SameRows = Callable[[str, int, int], bool]
+_HOLDER = "build.pid"
+"""Names the process that builds."""
 _PATIENCE_S = 300.0
 """How long a stage waits for one of another build to end: nobody sits before it, and it would only be tried again."""
 
@@ -207,12 +210,24 @@ def alone(settings: Settings, *, waiting: Say | None = None) -> Iterator[Path]:
             lock.acquire(timeout=_PATIENCE_S)
     except filelock.Timeout as error:
         raise PlaylakeError(
-            f"Another build of {home} is running. One build at a time: wait for it, then run this again."
+            f"Another build of {home} is running{_by_whom(home)}. One build at a time:"
+            " wait for it, then run this again."
         ) from error
+    holder = home / _HOLDER
+    holder.write_text(str(os.getpid()))
     try:
         yield home
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _by_whom(home: Path) -> str:
+    """The process that builds, in words; nothing where it has ended meanwhile."""
+    try:
+        return f" (process {int((home / _HOLDER).read_text())})"
+    except (OSError, ValueError):
+        return ""
 
 
 def _begin(
