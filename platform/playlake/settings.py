@@ -330,9 +330,11 @@ def _try(values: dict[str, Any]) -> tuple[Settings | None, list[str]]:
         return Settings(**values), []
     except ValidationError as error:
         problems: list[str] = []
-        for item in error.errors(include_input=False, include_url=False):
+        for item in error.errors(include_url=False):
             where = "_".join(str(part) for part in item["loc"])
             text = item["msg"].removeprefix("Value error, ")
+            if item["type"].startswith(("greater_than", "less_than", "literal")):  # a number or a word: no secret
+                text += f", not {str(item['input'])[:60]!r}"
             problems += [f"{PREFIX}{where.upper()}: {text}"] if where else text.split("\n")
         return None, problems
 

@@ -83,6 +83,8 @@ def test_every_wrong_value_and_stray_variable_is_named(monkeypatch: pytest.Monke
     for name in ("LOG_LEVEL", "API_PORT", "FLUSH_ROWS", "KAFKA_TIMEOUT_S"):
         assert f"PLAYLAKE_{name}: " in text
     assert "PLAYLAKE_S3_BUCKTE is no setting" in text
+    assert "less than or equal to 65535, not '99999'" in text
+    assert "not 'loud'" in text
 
 
 def test_wrong_values_do_not_hide_contradictions(monkeypatch: pytest.MonkeyPatch) -> None:
