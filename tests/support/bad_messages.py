@@ -32,7 +32,10 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "wrong type": (body(0, duration_ms="long"), "duration_ms is not a whole number"),
     "wrong type of text": (body(0, track_name=7), "track_name is not text: 7"),
     "missing field": (body(0, track_id=...), "track_id is missing"),
-    "unknown played_at": (body(0, played_at=None), "played_at is not a time with its zone (RFC 3339): null"),
+    "unknown played_at": (
+        body(0, played_at=None),
+        "played_at is not a time with its zone, like 2026-01-31T20:15:00Z (RFC 3339): null",
+    ),
     "no played_at": (body(0, played_at=...), "played_at is missing"),
     "1970": (body(0, played_at="1970-01-01T00:00:00Z"), "before 2000"),
     "2099": (body(0, played_at="2099-01-01T00:00:00Z"), "in the future"),

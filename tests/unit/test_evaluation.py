@@ -359,9 +359,9 @@ def test_a_column_named_twice_is_refused(tmp_path: Path, header: str) -> None:
         ("who,what\n1,2", UsageError, "user, item, count are missing. It has 'who', 'what', parted by commas"),
         ("user;when\n1;2", UsageError, "item, count are missing. It has 'user', 'when', parted by semicolons"),
         ('user,"item,count\na,x,1\n', UsageError, "must name the columns user, item, count and.*is not closed"),
-        ("user,item,count\n", PlaylakeError, "no row that can be used"),
+        ("user,item,count\n", PlaylakeError, "no rows after its first line"),
         ("user,item,count\na,b,c\n", PlaylakeError, "line 2: count 'c'"),
-        (b"user,item,count\n\xff\xfe,b,1\n", PlaylakeError, "no CSV file in UTF-8"),
+        (b"user,item,count\n\xff\xfe,b,1\n", PlaylakeError, "is not UTF-8 text. If it is packed, unpack it"),
     ],
 )
 def test_what_is_no_such_file_is_told(tmp_path: Path, text: str | bytes, error: type[Exception], says: str) -> None:

@@ -131,7 +131,7 @@ def raw(fields: object = PLAY) -> bytes:
         pytest.param(raw().replace(b"180000", b"1" + b"0" * 5000), "not JSON.*digits", id="absurd integer"),
         pytest.param(
             raw(PLAY | {"played_at": "2026-01-01T12:00:00"}),
-            '^played_at is not a time with its zone .RFC 3339.: "2026-01-01T12:00:00"$',
+            '^played_at is not a time with its zone, like 2026-01-31T20:15:00Z .RFC 3339.: "2026-01-01T12:00:00"$',
             id="no time zone",
         ),
         pytest.param(raw(PLAY | {"played_at": "yesterday"}), '^played_at is not a time .*: "yesterday"$', id="no time"),

@@ -133,7 +133,7 @@ def _lag_text(lag: dict[str, Any] | None, why: str | None) -> str:
         for w in lag["withheld"]
     )
     if not lag["pending"]:
-        return f"Waiting to land: nothing.{held}"
+        return f"Waiting to land: nothing{' that can be read' if held else ''}.{held}"
     topics = ", ".join(f"{topic} {count:,}" for topic, count in lag["by_topic"].items() if count)
     return f"Waiting to land: {lag['pending']:,} messages ({topics}), the oldest for {lag['oldest_s']:,.0f} s.{held}"
 

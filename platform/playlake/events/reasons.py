@@ -79,5 +79,5 @@ def _expected(hint: Any) -> str:
         int: "a whole number of 64 bits",
         float: "a number",
         bool: "true or false",
-        datetime: "a time with its zone (RFC 3339)",
+        datetime: "a time with its zone, like 2026-01-31T20:15:00Z (RFC 3339)",
     }[hint]

@@ -88,14 +88,19 @@ def read(path: Path, say: Callable[[str], None]) -> Given:
                 counts.append(count)
                 times.append(at)
     except UnicodeDecodeError as error:
-        raise PlaylakeError(f"{path} is no CSV file in UTF-8: {error}. Save it as one and run this again.") from error
+        raise PlaylakeError(
+            f"{path} is not UTF-8 text. If it is packed, unpack it; else save it as CSV in UTF-8, and run this again."
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{path} can't be read: {error.strerror}. Give a CSV file, or none to evaluate the lake."
         ) from error
     if not users:
-        why = f" The first: {given.reasons[0]}." if given.reasons else ""
-        raise PlaylakeError(f"{path} has no row that can be used; {given.refused:,} were refused.{why}")
+        if not given.refused:
+            raise PlaylakeError(f"{path} has no rows after its first line, which names the columns. Give one that has.")
+        raise PlaylakeError(
+            f"{path} has no row that can be used; {given.refused:,} were refused. The first: {given.reasons[0]}."
+        )
     given.rows = pa.table(
         {
             "user_id": users,
