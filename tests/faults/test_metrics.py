@@ -42,7 +42,7 @@ def test_a_store_that_is_away_shows(own: Cli) -> None:
 def test_a_broker_that_is_away_shows_and_the_end_says_what_it_leaves(own: Cli) -> None:
     """After the session timeout the assignment is lost and the buffer dropped; once that looked like nothing to do."""
     port = free_port()
-    process = own.with_settings(flush_seconds=60, metrics_port=port).start("land")
+    process = own.with_settings(flush_seconds=60, metrics_port=port, kafka_session_s=10).start("land")
     wait_for(lambda: PLACED in scrape(port))
     send(own, *(play() for _ in range(5)))
     wait_for(lambda: scrape(port)[("buffered_rows", ())] == 5)
